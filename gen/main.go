@@ -78,6 +78,9 @@ func load(dir string) (root string, m *model.Model, err error) {
 				return "", nil, err
 			}
 			m, err := model.Resolve(specName, s)
+			if err == nil {
+				m.Rules, err = rules(root)
+			}
 			return root, m, err
 		}
 		if !errors.Is(err, os.ErrNotExist) {
@@ -89,6 +92,19 @@ func load(dir string) (root string, m *model.Model, err error) {
 		}
 		root = up
 	}
+}
+
+// rules reads the list of rules that the conformance kit keeps beside its code.
+func rules(root string) ([]model.Rule, error) {
+	const name = "conformance/rules.txt"
+	data, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return model.ParseRules(name, data)
 }
 
 func generate(dir string, check bool, stdout io.Writer) error {

@@ -19,7 +19,7 @@ var interfaces = []string{"batch_acquirer", "batch_reader", "pinger", "watcher"}
 // joins all faults, each with file and line.
 func Resolve(file string, s *spec.Spec) (*Model, error) {
 	r := &resolver{faults: spec.Faults{File: file}}
-	m := &Model{Version: s.Version, Module: s.Module, Go: s.Go}
+	m := &Model{Version: s.Version, Module: s.Module, Go: s.Go, Readme: s.Readme}
 	r.match(s.At("version"), "version", s.Version, `^v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`, "a version such as v0.1.0")
 	r.match(s.At("go"), "go", s.Go, `^1\.\d+\.0$`, "a Go version that ends in .0, such as 1.26.0")
 	r.match(s.At("module"), "module", s.Module, `^[a-z0-9.]+(/[a-zA-Z0-9._-]+)+$`, "a module path")
@@ -73,7 +73,7 @@ func (r *resolver) modules(s *spec.Spec) []Module {
 		if mod.Outside && (mod.Released || mod.Installable) {
 			r.add(mod.At("outside"), "module %q: a module outside the workspace can be neither released nor installable", mod.Path)
 		}
-		out = append(out, Module{Path: mod.Path, Doc: mod.Doc, Released: mod.Released, Installable: mod.Installable, Outside: mod.Outside})
+		out = append(out, Module{Path: mod.Path, Doc: mod.Doc, Released: mod.Released, Installable: mod.Installable, Catalogue: mod.Catalogue, Outside: mod.Outside})
 	}
 	return out
 }
