@@ -116,8 +116,9 @@ func generate(dir string, check bool, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	treeErr := write.CheckTree(root, m)
 	changes, err := write.Plan(root, files)
-	if err != nil {
+	if err := errors.Join(treeErr, err); err != nil {
 		return err
 	}
 	for _, c := range changes {

@@ -29,6 +29,7 @@ func hasFault(err error, field string) bool {
 	var fault *multilock.InvalidError
 	return errors.As(err, &fault) && fault.Field == field
 }
+
 func TestOptionsDefaults(t *testing.T) {
 	want := Options{
 		Address:       "http://localhost:8500",
@@ -40,6 +41,7 @@ func TestOptionsDefaults(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
 func TestOptionsFaults(t *testing.T) {
 	for _, c := range []struct {
 		name, field string
@@ -57,17 +59,17 @@ func TestOptionsFaults(t *testing.T) {
 		{"KeyPrefix malformed 2", "consul.Options.KeyPrefix", Options{KeyPrefix: strings.Repeat("x", 5000)}, false},
 		{"KeyPrefix sample", "consul.Options.KeyPrefix", Options{KeyPrefix: "sample"}, true},
 		{"LockDelay at the minimum", "consul.Options.LockDelay", Options{LockDelay: -1 * time.Nanosecond}, true},
-		{"LockDelay below the minimum", "consul.Options.LockDelay", Options{LockDelay: -2 * time.Nanosecond}, false},
+		{"LockDelay below the minimum", "consul.Options.LockDelay", Options{LockDelay: -1*time.Nanosecond - 1}, false},
 		{"LockDelay at the maximum", "consul.Options.LockDelay", Options{LockDelay: time.Minute}, true},
-		{"LockDelay above the maximum", "consul.Options.LockDelay", Options{LockDelay: 60000000001 * time.Nanosecond}, false},
+		{"LockDelay above the maximum", "consul.Options.LockDelay", Options{LockDelay: time.Minute + 1}, false},
 		{"MaxWatches at the minimum", "consul.Options.MaxWatches", Options{MaxWatches: -1}, true},
-		{"MaxWatches below the minimum", "consul.Options.MaxWatches", Options{MaxWatches: -2}, false},
+		{"MaxWatches below the minimum", "consul.Options.MaxWatches", Options{MaxWatches: -1 - 1}, false},
 		{"MaxWatches at the maximum", "consul.Options.MaxWatches", Options{MaxWatches: 64}, true},
-		{"MaxWatches above the maximum", "consul.Options.MaxWatches", Options{MaxWatches: 65}, false},
+		{"MaxWatches above the maximum", "consul.Options.MaxWatches", Options{MaxWatches: 64 + 1}, false},
 		{"MinSessionTTL at the minimum", "consul.Options.MinSessionTTL", Options{MinSessionTTL: 100 * time.Millisecond}, true},
-		{"MinSessionTTL below the minimum", "consul.Options.MinSessionTTL", Options{MinSessionTTL: 99999999 * time.Nanosecond}, false},
+		{"MinSessionTTL below the minimum", "consul.Options.MinSessionTTL", Options{MinSessionTTL: 100*time.Millisecond - 1}, false},
 		{"MinSessionTTL at the maximum", "consul.Options.MinSessionTTL", Options{MinSessionTTL: 10 * time.Second}, true},
-		{"MinSessionTTL above the maximum", "consul.Options.MinSessionTTL", Options{MinSessionTTL: 10000000001 * time.Nanosecond}, false},
+		{"MinSessionTTL above the maximum", "consul.Options.MinSessionTTL", Options{MinSessionTTL: 10*time.Second + 1}, false},
 		{"NodeChecks sample", "consul.Options.NodeChecks", Options{NodeChecks: []string{"sample", "sample"}}, true},
 		{"NodeChecks with an empty element", "consul.Options.NodeChecks", Options{NodeChecks: []string{""}}, false},
 	} {
@@ -79,6 +81,7 @@ func TestOptionsFaults(t *testing.T) {
 		})
 	}
 }
+
 func TestOptionsForClient(t *testing.T) {
 	got, err := Options{}.forClient()
 	if want := (Options{
@@ -126,13 +129,13 @@ var parameterSamples = []struct {
 	}, "sample", false},
 	{"multilock.lock_delay", "MULTILOCK_CONSUL_LOCK_DELAY", "7s", func(o Options) any {
 		return o.LockDelay
-	}, time.Duration(7 * time.Second), true},
+	}, 7 * time.Second, true},
 	{"multilock.max_watches", "MULTILOCK_CONSUL_MAX_WATCHES", "7", func(o Options) any {
 		return o.MaxWatches
 	}, 7, true},
 	{"multilock.min_session_ttl", "MULTILOCK_CONSUL_MIN_SESSION_TTL", "7s", func(o Options) any {
 		return o.MinSessionTTL
-	}, time.Duration(7 * time.Second), true},
+	}, 7 * time.Second, true},
 	{"multilock.node_checks", "MULTILOCK_CONSUL_NODE_CHECKS", "sample, sample", func(o Options) any {
 		return o.NodeChecks
 	}, []string{"sample", "sample"}, false},
@@ -149,6 +152,7 @@ func TestOptionsURL(t *testing.T) {
 		}
 	}
 }
+
 func TestOptionsURLFaults(t *testing.T) {
 	for _, c := range []struct {
 		raw, field string
@@ -191,6 +195,7 @@ func TestOptionsURLFaults(t *testing.T) {
 		}
 	}
 }
+
 func TestOptionsFromEnv(t *testing.T) {
 	// The test's own environment must not matter.
 	t.Setenv("MULTILOCK_CONSUL_URL", "")
@@ -225,6 +230,7 @@ func TestOptionsFromEnv(t *testing.T) {
 		t.Errorf("MULTILOCK_CONSUL_ADDRESS does not win over the URL: %v, %v", o, err)
 	}
 }
+
 func TestOptionsHideSecrets(t *testing.T) {
 	o := Options{
 		Address:    "user:S3cr3t@host",

@@ -27,12 +27,14 @@ func hasFault(err error, field string) bool {
 	var fault *multilock.InvalidError
 	return errors.As(err, &fault) && fault.Field == field
 }
+
 func TestOptionsDefaults(t *testing.T) {
 	want := Options{Extension: ".leader"}
 	if got := (Options{}).withDefaults(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
 func TestOptionsFaults(t *testing.T) {
 	for _, c := range []struct {
 		name, field string
@@ -88,6 +90,7 @@ func TestOptionsURL(t *testing.T) {
 		}
 	}
 }
+
 func TestOptionsURLFaults(t *testing.T) {
 	for _, c := range []struct {
 		raw, field string
@@ -117,6 +120,7 @@ func TestOptionsURLFaults(t *testing.T) {
 		}
 	}
 }
+
 func TestOptionsFromEnv(t *testing.T) {
 	// The test's own environment must not matter.
 	t.Setenv("MULTILOCK_FILE_URL", "")
@@ -151,6 +155,7 @@ func TestOptionsFromEnv(t *testing.T) {
 		t.Errorf("MULTILOCK_FILE_EXTENSION does not win over the URL: %v, %v", o, err)
 	}
 }
+
 func TestOptionsHideSecrets(t *testing.T) {
 	o := Options{
 		Directory: "user:S3cr3t@host",

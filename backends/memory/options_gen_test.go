@@ -27,12 +27,14 @@ func hasFault(err error, field string) bool {
 	var fault *multilock.InvalidError
 	return errors.As(err, &fault) && fault.Field == field
 }
+
 func TestOptionsDefaults(t *testing.T) {
 	want := Options{}
 	if got := (Options{}).withDefaults(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
 func TestOptionsFaults(t *testing.T) {
 	for _, c := range []struct {
 		name, field string
@@ -67,6 +69,9 @@ var parameterSamples = []struct {
 }
 
 func TestOptionsURL(t *testing.T) {
+	if _, err := ParseURL("memory://name"); err != nil {
+		t.Errorf("the example is refused: %v", err)
+	}
 	for _, s := range parameterSamples {
 		if s.url == "" {
 			continue
@@ -77,6 +82,7 @@ func TestOptionsURL(t *testing.T) {
 		}
 	}
 }
+
 func TestOptionsURLFaults(t *testing.T) {
 	for _, c := range []struct {
 		raw, field string
@@ -98,6 +104,7 @@ func TestOptionsURLFaults(t *testing.T) {
 		}
 	}
 }
+
 func TestOptionsFromEnv(t *testing.T) {
 	// The test's own environment must not matter.
 	t.Setenv("MULTILOCK_MEMORY_URL", "")
@@ -123,6 +130,7 @@ func TestOptionsFromEnv(t *testing.T) {
 		t.Setenv(s.env, "")
 	}
 }
+
 func TestOptionsHideSecrets(t *testing.T) {
 	o := Options{Name: "user:S3cr3t@host"}
 	var out strings.Builder

@@ -28,6 +28,7 @@ func hasFault(err error, field string) bool {
 	var fault *multilock.InvalidError
 	return errors.As(err, &fault) && fault.Field == field
 }
+
 func TestOptionsDefaults(t *testing.T) {
 	want := Options{
 		CommandTimeout: 30 * time.Second,
@@ -39,6 +40,7 @@ func TestOptionsDefaults(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
 func TestOptionsFaults(t *testing.T) {
 	for _, c := range []struct {
 		name, field string
@@ -53,9 +55,9 @@ func TestOptionsFaults(t *testing.T) {
 		{"Table malformed 1", "postgres.Options.Table", Options{Table: strings.Repeat("x", 5000)}, false},
 		{"Table sample", "postgres.Options.Table", Options{Table: "sample"}, true},
 		{"CommandTimeout at the minimum", "postgres.Options.CommandTimeout", Options{CommandTimeout: 100 * time.Millisecond}, true},
-		{"CommandTimeout below the minimum", "postgres.Options.CommandTimeout", Options{CommandTimeout: 99999999 * time.Nanosecond}, false},
+		{"CommandTimeout below the minimum", "postgres.Options.CommandTimeout", Options{CommandTimeout: 100*time.Millisecond - 1}, false},
 		{"CommandTimeout at the maximum", "postgres.Options.CommandTimeout", Options{CommandTimeout: 10 * time.Minute}, true},
-		{"CommandTimeout above the maximum", "postgres.Options.CommandTimeout", Options{CommandTimeout: 600000000001 * time.Nanosecond}, false},
+		{"CommandTimeout above the maximum", "postgres.Options.CommandTimeout", Options{CommandTimeout: 10*time.Minute + 1}, false},
 		{"Notify auto", "postgres.Options.Notify", Options{Notify: NotifyAuto}, true},
 		{"Notify on", "postgres.Options.Notify", Options{Notify: NotifyOn}, true},
 		{"Notify off", "postgres.Options.Notify", Options{Notify: NotifyOff}, true},
@@ -69,6 +71,7 @@ func TestOptionsFaults(t *testing.T) {
 		})
 	}
 }
+
 func TestOptionsForClient(t *testing.T) {
 	got, err := Options{}.forClient()
 	if want := (Options{
@@ -105,7 +108,7 @@ var parameterSamples = []struct {
 	}, true, true},
 	{"multilock.command_timeout", "MULTILOCK_POSTGRES_COMMAND_TIMEOUT", "7s", func(o Options) any {
 		return o.CommandTimeout
-	}, time.Duration(7 * time.Second), true},
+	}, 7 * time.Second, true},
 	{"multilock.notify", "MULTILOCK_POSTGRES_NOTIFY", "off", func(o Options) any {
 		return o.Notify
 	}, NotifyOff, false},
@@ -122,6 +125,7 @@ func TestOptionsURL(t *testing.T) {
 		}
 	}
 }
+
 func TestOptionsURLFaults(t *testing.T) {
 	for _, c := range []struct {
 		raw, field string
@@ -153,6 +157,7 @@ func TestOptionsURLFaults(t *testing.T) {
 		}
 	}
 }
+
 func TestOptionsFromEnv(t *testing.T) {
 	// The test's own environment must not matter.
 	t.Setenv("MULTILOCK_POSTGRES_URL", "")
@@ -187,6 +192,7 @@ func TestOptionsFromEnv(t *testing.T) {
 		t.Errorf("MULTILOCK_POSTGRES_SCHEMA does not win over the URL: %v, %v", o, err)
 	}
 }
+
 func TestOptionsHideSecrets(t *testing.T) {
 	o := Options{
 		ConnString: "S3cr3t",

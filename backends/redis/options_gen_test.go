@@ -29,6 +29,7 @@ func hasFault(err error, field string) bool {
 	var fault *multilock.InvalidError
 	return errors.As(err, &fault) && fault.Field == field
 }
+
 func TestOptionsDefaults(t *testing.T) {
 	want := Options{
 		Addrs:     []string{"localhost:6379"},
@@ -38,6 +39,7 @@ func TestOptionsDefaults(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
 func TestOptionsFaults(t *testing.T) {
 	for _, c := range []struct {
 		name, field string
@@ -50,9 +52,9 @@ func TestOptionsFaults(t *testing.T) {
 		{"Addrs malformed 1", "redis.Options.Addrs", Options{Addrs: []string{"a\n"}}, false},
 		{"Username sample", "redis.Options.Username", Options{Username: "sample"}, true},
 		{"Database at the minimum", "redis.Options.Database", Options{Database: 0}, true},
-		{"Database below the minimum", "redis.Options.Database", Options{Database: -1}, false},
+		{"Database below the minimum", "redis.Options.Database", Options{Database: 0 - 1}, false},
 		{"Database at the maximum", "redis.Options.Database", Options{Database: 65535}, true},
-		{"Database above the maximum", "redis.Options.Database", Options{Database: 65536}, false},
+		{"Database above the maximum", "redis.Options.Database", Options{Database: 65535 + 1}, false},
 		{"SentinelMaster sample", "redis.Options.SentinelMaster", Options{SentinelMaster: "sample"}, true},
 		{"SentinelUsername sample", "redis.Options.SentinelUsername", Options{SentinelUsername: "sample"}, true},
 		{"KeyPrefix malformed 0", "redis.Options.KeyPrefix", Options{KeyPrefix: " "}, false},
@@ -60,13 +62,13 @@ func TestOptionsFaults(t *testing.T) {
 		{"KeyPrefix malformed 2", "redis.Options.KeyPrefix", Options{KeyPrefix: strings.Repeat("x", 5000)}, false},
 		{"KeyPrefix sample", "redis.Options.KeyPrefix", Options{KeyPrefix: "sample"}, true},
 		{"WaitReplicas at the minimum", "redis.Options.WaitReplicas", Options{WaitReplicas: 0}, true},
-		{"WaitReplicas below the minimum", "redis.Options.WaitReplicas", Options{WaitReplicas: -1}, false},
+		{"WaitReplicas below the minimum", "redis.Options.WaitReplicas", Options{WaitReplicas: 0 - 1}, false},
 		{"WaitReplicas at the maximum", "redis.Options.WaitReplicas", Options{WaitReplicas: 100}, true},
-		{"WaitReplicas above the maximum", "redis.Options.WaitReplicas", Options{WaitReplicas: 101}, false},
+		{"WaitReplicas above the maximum", "redis.Options.WaitReplicas", Options{WaitReplicas: 100 + 1}, false},
 		{"Grace at the minimum", "redis.Options.Grace", Options{Grace: 0}, true},
-		{"Grace below the minimum", "redis.Options.Grace", Options{Grace: -1 * time.Nanosecond}, false},
+		{"Grace below the minimum", "redis.Options.Grace", Options{Grace: 0 - 1}, false},
 		{"Grace at the maximum", "redis.Options.Grace", Options{Grace: 24 * time.Hour}, true},
-		{"Grace above the maximum", "redis.Options.Grace", Options{Grace: 86400000000001 * time.Nanosecond}, false},
+		{"Grace above the maximum", "redis.Options.Grace", Options{Grace: 24*time.Hour + 1}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.options.Validate()
@@ -76,6 +78,7 @@ func TestOptionsFaults(t *testing.T) {
 		})
 	}
 }
+
 func TestOptionsForClient(t *testing.T) {
 	got, err := Options{}.forClient()
 	if want := (Options{KeyPrefix: "leader-election"}); err != nil || !reflect.DeepEqual(got, want) {
@@ -155,7 +158,7 @@ var parameterSamples = []struct {
 	}, 7, true},
 	{"multilock.grace", "MULTILOCK_REDIS_GRACE", "7s", func(o Options) any {
 		return o.Grace
-	}, time.Duration(7 * time.Second), true},
+	}, 7 * time.Second, true},
 }
 
 func TestOptionsURL(t *testing.T) {
@@ -169,6 +172,7 @@ func TestOptionsURL(t *testing.T) {
 		}
 	}
 }
+
 func TestOptionsURLFaults(t *testing.T) {
 	for _, c := range []struct {
 		raw, field string
@@ -212,6 +216,7 @@ func TestOptionsURLFaults(t *testing.T) {
 		}
 	}
 }
+
 func TestOptionsFromEnv(t *testing.T) {
 	// The test's own environment must not matter.
 	t.Setenv("MULTILOCK_REDIS_URL", "")
@@ -246,6 +251,7 @@ func TestOptionsFromEnv(t *testing.T) {
 		t.Errorf("MULTILOCK_REDIS_KEY_PREFIX does not win over the URL: %v, %v", o, err)
 	}
 }
+
 func TestOptionsHideSecrets(t *testing.T) {
 	o := Options{
 		Addrs:            []string{"user:S3cr3t@host"},

@@ -28,6 +28,7 @@ func hasFault(err error, field string) bool {
 	var fault *multilock.InvalidError
 	return errors.As(err, &fault) && fault.Field == field
 }
+
 func TestOptionsDefaults(t *testing.T) {
 	want := Options{
 		CommandTimeout: 30 * time.Second,
@@ -39,6 +40,7 @@ func TestOptionsDefaults(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
 func TestOptionsFaults(t *testing.T) {
 	for _, c := range []struct {
 		name, field string
@@ -53,13 +55,13 @@ func TestOptionsFaults(t *testing.T) {
 		{"Table malformed 1", "sqlserver.Options.Table", Options{Table: strings.Repeat("x", 5000)}, false},
 		{"Table sample", "sqlserver.Options.Table", Options{Table: "sample"}, true},
 		{"CommandTimeout at the minimum", "sqlserver.Options.CommandTimeout", Options{CommandTimeout: 100 * time.Millisecond}, true},
-		{"CommandTimeout below the minimum", "sqlserver.Options.CommandTimeout", Options{CommandTimeout: 99999999 * time.Nanosecond}, false},
+		{"CommandTimeout below the minimum", "sqlserver.Options.CommandTimeout", Options{CommandTimeout: 100*time.Millisecond - 1}, false},
 		{"CommandTimeout at the maximum", "sqlserver.Options.CommandTimeout", Options{CommandTimeout: 10 * time.Minute}, true},
-		{"CommandTimeout above the maximum", "sqlserver.Options.CommandTimeout", Options{CommandTimeout: 600000000001 * time.Nanosecond}, false},
+		{"CommandTimeout above the maximum", "sqlserver.Options.CommandTimeout", Options{CommandTimeout: 10*time.Minute + 1}, false},
 		{"MaxDoorbells at the minimum", "sqlserver.Options.MaxDoorbells", Options{MaxDoorbells: -1}, true},
-		{"MaxDoorbells below the minimum", "sqlserver.Options.MaxDoorbells", Options{MaxDoorbells: -2}, false},
+		{"MaxDoorbells below the minimum", "sqlserver.Options.MaxDoorbells", Options{MaxDoorbells: -1 - 1}, false},
 		{"MaxDoorbells at the maximum", "sqlserver.Options.MaxDoorbells", Options{MaxDoorbells: 64}, true},
-		{"MaxDoorbells above the maximum", "sqlserver.Options.MaxDoorbells", Options{MaxDoorbells: 65}, false},
+		{"MaxDoorbells above the maximum", "sqlserver.Options.MaxDoorbells", Options{MaxDoorbells: 64 + 1}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.options.Validate()
@@ -69,6 +71,7 @@ func TestOptionsFaults(t *testing.T) {
 		})
 	}
 }
+
 func TestOptionsForClient(t *testing.T) {
 	got, err := Options{}.forClient()
 	if want := (Options{
@@ -105,7 +108,7 @@ var parameterSamples = []struct {
 	}, true, true},
 	{"multilock.command_timeout", "MULTILOCK_SQLSERVER_COMMAND_TIMEOUT", "7s", func(o Options) any {
 		return o.CommandTimeout
-	}, time.Duration(7 * time.Second), true},
+	}, 7 * time.Second, true},
 	{"multilock.max_doorbells", "MULTILOCK_SQLSERVER_MAX_DOORBELLS", "7", func(o Options) any {
 		return o.MaxDoorbells
 	}, 7, true},
@@ -122,6 +125,7 @@ func TestOptionsURL(t *testing.T) {
 		}
 	}
 }
+
 func TestOptionsURLFaults(t *testing.T) {
 	for _, c := range []struct {
 		raw, field string
@@ -155,6 +159,7 @@ func TestOptionsURLFaults(t *testing.T) {
 		}
 	}
 }
+
 func TestOptionsFromEnv(t *testing.T) {
 	// The test's own environment must not matter.
 	t.Setenv("MULTILOCK_SQLSERVER_URL", "")
@@ -189,6 +194,7 @@ func TestOptionsFromEnv(t *testing.T) {
 		t.Errorf("MULTILOCK_SQLSERVER_SCHEMA does not win over the URL: %v, %v", o, err)
 	}
 }
+
 func TestOptionsHideSecrets(t *testing.T) {
 	o := Options{
 		ConnString: "S3cr3t",

@@ -29,6 +29,7 @@ func hasFault(err error, field string) bool {
 	var fault *multilock.InvalidError
 	return errors.As(err, &fault) && fault.Field == field
 }
+
 func TestOptionsDefaults(t *testing.T) {
 	want := Options{
 		ConnectTimeout: 10 * time.Second,
@@ -42,6 +43,7 @@ func TestOptionsDefaults(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
 func TestOptionsFaults(t *testing.T) {
 	for _, c := range []struct {
 		name, field string
@@ -58,21 +60,21 @@ func TestOptionsFaults(t *testing.T) {
 		{"RootPath malformed 3", "zookeeper.Options.RootPath", Options{RootPath: strings.Repeat("x", 5000)}, false},
 		{"RootPath sample", "zookeeper.Options.RootPath", Options{RootPath: "/sample"}, true},
 		{"SessionTimeout at the minimum", "zookeeper.Options.SessionTimeout", Options{SessionTimeout: time.Second}, true},
-		{"SessionTimeout below the minimum", "zookeeper.Options.SessionTimeout", Options{SessionTimeout: 999999999 * time.Nanosecond}, false},
+		{"SessionTimeout below the minimum", "zookeeper.Options.SessionTimeout", Options{SessionTimeout: time.Second - 1}, false},
 		{"SessionTimeout at the maximum", "zookeeper.Options.SessionTimeout", Options{SessionTimeout: time.Hour}, true},
-		{"SessionTimeout above the maximum", "zookeeper.Options.SessionTimeout", Options{SessionTimeout: 3600000000001 * time.Nanosecond}, false},
+		{"SessionTimeout above the maximum", "zookeeper.Options.SessionTimeout", Options{SessionTimeout: time.Hour + 1}, false},
 		{"ConnectTimeout at the minimum", "zookeeper.Options.ConnectTimeout", Options{ConnectTimeout: 10 * time.Millisecond}, true},
-		{"ConnectTimeout below the minimum", "zookeeper.Options.ConnectTimeout", Options{ConnectTimeout: 9999999 * time.Nanosecond}, false},
+		{"ConnectTimeout below the minimum", "zookeeper.Options.ConnectTimeout", Options{ConnectTimeout: 10*time.Millisecond - 1}, false},
 		{"ConnectTimeout at the maximum", "zookeeper.Options.ConnectTimeout", Options{ConnectTimeout: 10 * time.Minute}, true},
-		{"ConnectTimeout above the maximum", "zookeeper.Options.ConnectTimeout", Options{ConnectTimeout: 600000000001 * time.Nanosecond}, false},
+		{"ConnectTimeout above the maximum", "zookeeper.Options.ConnectTimeout", Options{ConnectTimeout: 10*time.Minute + 1}, false},
 		{"Tick at the minimum", "zookeeper.Options.Tick", Options{Tick: 10 * time.Millisecond}, true},
-		{"Tick below the minimum", "zookeeper.Options.Tick", Options{Tick: 9999999 * time.Nanosecond}, false},
+		{"Tick below the minimum", "zookeeper.Options.Tick", Options{Tick: 10*time.Millisecond - 1}, false},
 		{"Tick at the maximum", "zookeeper.Options.Tick", Options{Tick: time.Minute}, true},
-		{"Tick above the maximum", "zookeeper.Options.Tick", Options{Tick: 60000000001 * time.Nanosecond}, false},
+		{"Tick above the maximum", "zookeeper.Options.Tick", Options{Tick: time.Minute + 1}, false},
 		{"Retries at the minimum", "zookeeper.Options.Retries", Options{Retries: -1}, true},
-		{"Retries below the minimum", "zookeeper.Options.Retries", Options{Retries: -2}, false},
+		{"Retries below the minimum", "zookeeper.Options.Retries", Options{Retries: -1 - 1}, false},
 		{"Retries at the maximum", "zookeeper.Options.Retries", Options{Retries: 10}, true},
-		{"Retries above the maximum", "zookeeper.Options.Retries", Options{Retries: 11}, false},
+		{"Retries above the maximum", "zookeeper.Options.Retries", Options{Retries: 10 + 1}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.options.Validate()
@@ -82,6 +84,7 @@ func TestOptionsFaults(t *testing.T) {
 		})
 	}
 }
+
 func TestOptionsForClient(t *testing.T) {
 	got, err := Options{}.forClient()
 	if want := (Options{
@@ -123,13 +126,13 @@ var parameterSamples = []struct {
 	}, "/sample", false},
 	{"multilock.session_timeout", "MULTILOCK_ZOOKEEPER_SESSION_TIMEOUT", "7s", func(o Options) any {
 		return o.SessionTimeout
-	}, time.Duration(7 * time.Second), true},
+	}, 7 * time.Second, true},
 	{"multilock.connect_timeout", "MULTILOCK_ZOOKEEPER_CONNECT_TIMEOUT", "7s", func(o Options) any {
 		return o.ConnectTimeout
-	}, time.Duration(7 * time.Second), true},
+	}, 7 * time.Second, true},
 	{"multilock.tick", "MULTILOCK_ZOOKEEPER_TICK", "7s", func(o Options) any {
 		return o.Tick
-	}, time.Duration(7 * time.Second), true},
+	}, 7 * time.Second, true},
 	{"multilock.retries", "MULTILOCK_ZOOKEEPER_RETRIES", "7", func(o Options) any {
 		return o.Retries
 	}, 7, true},
@@ -152,6 +155,7 @@ func TestOptionsURL(t *testing.T) {
 		}
 	}
 }
+
 func TestOptionsURLFaults(t *testing.T) {
 	for _, c := range []struct {
 		raw, field string
@@ -194,6 +198,7 @@ func TestOptionsURLFaults(t *testing.T) {
 		}
 	}
 }
+
 func TestOptionsFromEnv(t *testing.T) {
 	// The test's own environment must not matter.
 	t.Setenv("MULTILOCK_ZOOKEEPER_URL", "")
@@ -228,6 +233,7 @@ func TestOptionsFromEnv(t *testing.T) {
 		t.Errorf("MULTILOCK_ZOOKEEPER_ROOT_PATH does not win over the URL: %v, %v", o, err)
 	}
 }
+
 func TestOptionsHideSecrets(t *testing.T) {
 	o := Options{
 		AuthDigest: "S3cr3t",

@@ -33,7 +33,7 @@ func absentTest(f *jen.File, n names, b model.Backend) {
 		for _, i := range optional(b) {
 			if !i.Has {
 				g.If(jen.List(jen.Id("_"), jen.Id("ok")).Op(":=").Id("d").Assert(n.drv(i.Name)), jen.Id("ok")).Block(
-					jen.Id("t").Dot("Error").Call(jen.Lit("the driver is a driver."+i.Name+"; declare it")))
+					jen.Id("t").Dot("Error").Call(jen.Lit("the driver is a driver." + i.Name + "; declare it")))
 			}
 		}
 		g.Add(errorIf(jen.Id("i").Op(":=").Id("info").Call(jen.Parens(jen.Id("Options").Values()).Dot("withDefaults").Call()),

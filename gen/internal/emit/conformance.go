@@ -12,11 +12,11 @@ import (
 func Conformance(m *model.Model) ([]File, error) {
 	var out []File
 	for _, b := range m.Ready() {
-		dir := b.Dir + "/conformancetest"
-		setups := b.Setups
-		if len(setups) == 0 {
-			setups = []string{""}
+		if b.Tests == nil {
+			continue
 		}
+		dir := b.Dir + "/conformancetest"
+		setups := append([]string{""}, b.Tests.Setups...)
 		file, err := Entries(EntryConfig{
 			File: dir + "/conformance_gen_test.go", Header: Header, Package: "conformancetest",
 			ImportPath: b.Path + "/conformancetest", Kit: m.Module + "/conformance", Setups: setups,
@@ -35,7 +35,7 @@ type EntryConfig struct {
 	// Kit is the import path of the conformance kit.
 	Kit string
 	// Setups are the topologies: for each there is a function newXHarness, and
-	// its tests are called TestX...; "" stands for the only one.
+	// its tests are called TestX...; "" is the plain one.
 	Setups []string
 }
 
@@ -47,7 +47,7 @@ func Entries(c EntryConfig, rules []model.Rule) (File, error) {
 	for _, setup := range c.Setups {
 		for _, r := range rules {
 			comment(f, r.ID+": "+r.Title+".")
-			f.Func().Id("Test"+setup+r.GoName).Params(jen.Id("t").Op("*").Qual("testing", "T")).Block(
+			f.Func().Id("Test" + setup + r.GoName).Params(jen.Id("t").Op("*").Qual("testing", "T")).Block(
 				jen.Qual(c.Kit, "RunRule").Call(jen.Id("t"), jen.Lit(r.ID), jen.Id("new"+setup+"Harness")))
 		}
 	}

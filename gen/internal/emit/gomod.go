@@ -31,8 +31,10 @@ func GoMods(m *model.Model) ([]File, error) {
 	}
 	for _, b := range m.Ready() {
 		out = append(out, goMod(m, b.Dir, []string{"core"}, nil, false, false))
-		needs := slices.Concat([]string{"core", "conformance", b.Dir}, b.Siblings)
-		out = append(out, goMod(m, b.Dir+"/conformancetest", needs, b.Requires, false, true))
+		if b.Tests != nil {
+			needs := slices.Concat([]string{"core", "conformance", b.Dir}, b.Tests.Siblings)
+			out = append(out, goMod(m, b.Dir+"/conformancetest", needs, b.Tests.Requires, false, true))
+		}
 	}
 	return out, nil
 }
@@ -144,7 +146,10 @@ func Workspace(m *model.Model) ([]File, error) {
 		}
 	}
 	for _, b := range m.Ready() {
-		uses = append(uses, b.Dir, path.Join(b.Dir, "conformancetest"))
+		uses = append(uses, b.Dir)
+		if b.Tests != nil {
+			uses = append(uses, path.Join(b.Dir, "conformancetest"))
+		}
 		released = append(released, b.Dir)
 	}
 	slices.Sort(uses)

@@ -74,7 +74,9 @@ type boundCase struct {
 func boundCases(b model.Backend) []boundCase {
 	var out []boundCase
 	for _, o := range b.Options {
-		add := func(what string, value jen.Code, ok bool) { out = append(out, boundCase{o.Name + " " + what, o, value, ok}) }
+		add := func(what string, value jen.Code, ok bool) {
+			out = append(out, boundCase{o.Name + " " + what, o, value, ok})
+		}
 		if o.Required {
 			add("empty", zero(o), false)
 		}

@@ -164,21 +164,21 @@ func defaultCell(o model.Option) string {
 }
 
 func firstReadme(m *model.Model, b model.Backend) string {
-	return strings.NewReplacer("TITLE", b.Title, "SUMMARY", b.Summary, "PATH", b.Path, "CORE", m.Module+"/core", "NAME", b.Name, "URL", b.Example).Replace(`# MultiLock on TITLE
+	return strings.NewReplacer("{TITLE}", b.Title, "{SUMMARY}", b.Summary, "{PATH}", b.Path, "{CORE}", m.Module+"/core", "{NAME}", b.Name, "{URL}", b.Example).Replace(`# MultiLock on {TITLE}
 
-SUMMARY
+{SUMMARY}
 
 ` + "```" + `
-go get PATH
+go get {PATH}
 ` + "```" + `
 
 ` + "```go" + `
 import (
-	multilock "CORE"
-	"PATH"
+	multilock "{CORE}"
+	"{PATH}"
 )
 
-b, err := NAME.OpenURL(ctx, "URL")
+b, err := {NAME}.OpenURL(ctx, "{URL}")
 if err != nil {
 	return err
 }

@@ -93,7 +93,18 @@ services:{{if not .Backends}} {}{{end}}
 func Workflow(m *model.Model) ([]File, error) {
 	return fromTemplate(".github/workflows/conformance.yml", workflowText, struct {
 		Backends, Servers []model.Backend
-	}{m.Ready(), servers(m)})
+	}{tested(m.Ready()), tested(servers(m))})
+}
+
+// tested are the backends that have a test module.
+func tested(list []model.Backend) []model.Backend {
+	var out []model.Backend
+	for _, b := range list {
+		if b.Tests != nil {
+			out = append(out, b)
+		}
+	}
+	return out
 }
 
 const workflowText = `# ` + Header + `

@@ -12,7 +12,7 @@ type Model struct {
 	Version  string
 	Module   string
 	Go       string
-	Readme   string // gets the table of all backends; empty if there is none
+	Readme   string    // gets the table of all backends; empty if there is none
 	Modules  []Module  // sorted by path
 	Backends []Backend // sorted by name
 	// Rules are those of the conformance kit. They are no part of the spec; see
@@ -47,12 +47,18 @@ type Backend struct {
 
 	AdjustInfo, FromURL, ValidateHook bool
 
-	Caps     Capabilities
+	Caps    Capabilities
+	Tests   *Tests // nil while there is no test module
+	Service *Service
+	Options []Option
+}
+
+// Tests describe the nested test module.
+type Tests struct {
 	Requires []Require
-	Siblings []string
-	Setups   []string
-	Service  *Service
-	Options  []Option
+	Siblings []string // sorted
+	// Setups are further topologies that get entry tests of their own.
+	Setups []string
 }
 
 // Capabilities as in driver.Info, and the words of the tables.

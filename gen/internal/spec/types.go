@@ -56,7 +56,7 @@ type Backend struct {
 	URL          URL          `yaml:"url,required"`
 	Hooks        []string     `yaml:"hooks"`
 	Capabilities Capabilities `yaml:"capabilities,required"`
-	Conformance  Conformance  `yaml:"conformance"`
+	Conformance  *Conformance `yaml:"conformance"`
 	Service      *Service     `yaml:"service"`
 	Options      []Option     `yaml:"options,required"`
 }
@@ -110,8 +110,7 @@ type Conformance struct {
 	// Siblings are modules of this repository it needs beside core, conformance
 	// and the backend.
 	Siblings []string `yaml:"siblings"`
-	// Setups are the topologies that get entry tests of their own. The first is
-	// the plain one.
+	// Setups are topologies beside the plain one that get entry tests of their own.
 	Setups []string `yaml:"setups"`
 }
 
