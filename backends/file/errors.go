@@ -31,7 +31,7 @@ func classify(err error) error {
 		errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.Is(err, errNoDirectory):
-		hint = "create it, or unset NoAutoCreate"
+		hint = "create it, where all participants can write, or leave NoAutoCreate unset"
 	case errors.Is(err, errNetwork):
 		hint = "use a local directory; AllowNetworkFS overrides this, and then only fencing tokens protect the resource"
 	case errors.Is(err, errPlatform):

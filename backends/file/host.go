@@ -98,7 +98,12 @@ func (d *hostDisk) identify() (string, error) {
 
 func (d *hostDisk) open() error {
 	for _, dir := range []string{d.root, filepath.Join(d.root, ownersDirectory), filepath.Join(d.root, stagingDirectory)} {
-		if err := os.MkdirAll(dir, directoryMode); err != nil {
+		err := os.MkdirAll(dir, directoryMode)
+		if errors.Is(err, fs.ErrNotExist) {
+			// Its parents are there, and still: /proc, a dangling link.
+			err = fmt.Errorf("%w and cannot be created: %w", errNoDirectory, err)
+		}
+		if err != nil {
 			return err
 		}
 	}
