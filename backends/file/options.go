@@ -1,54 +1,39 @@
 package file
 
 import (
-	"errors"
-	"time"
+	"net/url"
+	"path/filepath"
+	"runtime"
+	"strings"
 
 	"github.com/multilock/multilock-go/core/driver"
 )
 
-// Options configure the backend. Directory is required.
-type Options struct {
-	// Directory is shared by all participants.
-	Directory string
-	// Extension ends the name of each group's directory; ".leader" if empty.
-	Extension string
-	// NoAutoCreate refuses a directory that does not exist instead of creating it.
-	NoAutoCreate bool
-	// AllowNetworkFS allows network, cluster and FUSE file systems.
-	AllowNetworkFS bool
-}
-
-func (o Options) withDefaults() Options {
-	if o.Extension == "" {
-		o.Extension = ".leader"
+// fromURL takes the directory: file:///var/lib/app/leaders, and on Windows
+// file:///C:/app/leaders.
+func (o *Options) fromURL(u *url.URL) error {
+	path := u.Path
+	if runtime.GOOS == "windows" && len(path) > 2 && path[2] == ':' {
+		path = path[1:]
 	}
-	return o
+	if u.Host != "" && u.Host != "localhost" || u.User != nil || u.Opaque != "" || strings.Trim(path, "/") == "" {
+		return invalid("file URL", quote(u.String()), "must be file:///directory, with an absolute path")
+	}
+	o.Directory = filepath.FromSlash(path)
+	return nil
 }
 
-// Validate reports all faults at once.
-func (o Options) Validate() error {
-	if o.Directory == "" {
-		return errors.New("file: Directory: required")
+// validate holds what the single options cannot say.
+func (o Options) validate(bool) error {
+	if strings.ContainsRune(o.Directory, 0) {
+		return invalid("file.Options.Directory", quote(o.Directory), "must be a path without a zero byte")
 	}
 	return nil
 }
 
-// NewDriver validates o and builds the driver.
-func NewDriver(o Options) (driver.Driver, driver.Info, error) {
-	o = o.withDefaults()
-	if err := o.Validate(); err != nil {
-		return nil, driver.Info{}, err
+// adjustInfo shows the absolute path, which is the same for all participants.
+func adjustInfo(o Options, i *driver.Info) {
+	if path, err := filepath.Abs(o.Directory); err == nil {
+		i.Target = path
 	}
-	d, err := newDriver(o)
-	if err != nil {
-		return nil, driver.Info{}, err
-	}
-	return d, driver.Info{
-		Name: "file", Target: o.Directory,
-		MinTTL: 100 * time.Millisecond, TTLGranularity: time.Millisecond,
-		ExpiryFactor: 1, RemainingKnown: true,
-		PushOnResign: true, PushOnExpiry: true,
-		Calls: 4, RenewBatch: 500,
-	}, nil
 }

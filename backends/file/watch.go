@@ -50,7 +50,7 @@ type watched struct {
 	due     time.Time // when to look next; zero: only when polled
 	recheck time.Duration
 	gen     uint64 // the highest generation known of
-	told    bool   // that gen is free, while polled
+	told    bool   // that gen is free
 }
 
 // Watch implements [driver.Watcher].
@@ -109,7 +109,8 @@ func (w *watch) Add(ctx context.Context, group string) error {
 	if w.closed {
 		return driver.ErrClosed
 	}
-	w.attach(group).followed = true
+	g := w.attach(group)
+	g.followed, g.due = true, time.Now()
 	w.wakeLoop()
 	return nil
 }
@@ -217,7 +218,7 @@ func (w *watch) event(c change) {
 		} else {
 			// Its owner opens the file by this name in the next moment; if it dies
 			// before, no close will be told.
-			g.due, g.recheck = now.Add(pollInterval), lastRecheck
+			g.due, g.recheck = now.Add(pollInterval), 0
 		}
 	case generationRemoved:
 		if c.gen < g.gen {
@@ -331,13 +332,18 @@ func (w *watch) look(group string) {
 	tell := err == nil && v.free && (g.notified || !g.told)
 	g.told = err == nil && v.free
 	switch {
-	case tell || g.recheck == 0:
+	case g.told:
 		g.recheck = 0
-	case g.due.IsZero():
+	case !g.due.IsZero(): // something happened meanwhile
+	case g.recheck > 0:
 		g.due = time.Now().Add(g.recheck)
 		if g.recheck *= 2; g.recheck > lastRecheck {
 			g.recheck = 0
 		}
+	case err == nil:
+		// The owner may be stopped. Those who were told the remaining time try
+		// before, spread in time; this is for whoever was not.
+		g.due = time.Now().Add(v.remaining + pollInterval)
 	}
 	w.mu.Unlock()
 	if tell {

@@ -1,0 +1,49 @@
+package multilock
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// logStart tells what can be computed beforehand; the elector's lock is held.
+func (e *Elector) logStart() {
+	e.log(slog.LevelInfo, "campaigning",
+		slog.String("store", e.b.String()),
+		slog.Duration("ttl", e.o.HeartbeatTimeout), slog.Duration("heartbeat", e.o.HeartbeatInterval),
+		slog.Duration("margin", e.o.Margin), slog.Duration("worst_case_failover", e.WorstCaseFailover()))
+}
+
+func (e *Elector) logAttempt(err error) {
+	level := slog.LevelDebug // retried
+	if errors.Is(err, ErrMisconfigured) {
+		level = slog.LevelError
+	}
+	e.log(level, "attempt failed", slog.Any("error", err))
+}
+
+func (e *Elector) logTTL(rec Record) {
+	e.log(slog.LevelWarn, "the leader has another time-to-live; the longest of a group decides how long a failover takes",
+		slog.String("leader", rec.Participant), slog.Duration("ttl", rec.TTL))
+}
+
+func (e *Elector) logWork(l *live, err error) {
+	e.log(slog.LevelWarn, "work returned an error after its term had ended", slog.Uint64("token", l.term.Token), slog.Any("error", err))
+}
+
+// renewed records the answer to a renewal.
+func (e *Elector) renewed(l *live, start time.Time, left time.Duration, err error) {
+	if err != nil {
+		err = e.b.wrap("renew", e.o.Group, err)
+		e.log(slog.LevelDebug, "renewal failed", slog.Uint64("token", l.term.Token), slog.Duration("left", left), slog.Any("error", err))
+	}
+	e.mu.Lock()
+	if e.current.Load() == l {
+		e.lastErr = err
+	}
+	e.mu.Unlock()
+	if start.IsZero() {
+		start = time.Now()
+	}
+	e.observe(Observation{Op: "renew", Token: l.term.Token, Start: start, Duration: time.Since(start), Err: err, Left: left})
+}

@@ -1,0 +1,430 @@
+package multilock
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/multilock/multilock-go/core/driver"
+	"github.com/multilock/multilock-go/core/internal/clock"
+	"github.com/multilock/multilock-go/core/internal/seam"
+)
+
+// run is one stretch of an elector between start and stop. Its loop campaigns and
+// performs the work, one after the other, in one goroutine; everything else only
+// asks it to.
+type run struct {
+	e      *Elector
+	ctx    context.Context // gives its values to the contexts of the work
+	manual bool            // by TryAcquire: one term and no campaign
+	idle   bool            // by Start: the work is to wait
+
+	wake      chan struct{} // a hint to look again; holds one
+	stopping  chan struct{} // closed when a stop was asked for
+	done      chan struct{} // closed when the run has ended
+	answered  chan struct{} // closed after the first attempt
+	attempted atomic.Bool
+	timer     clock.Timer
+
+	// under the elector's lock
+	stopCause error // why a stop was asked for
+	drainBy   int64 // monotonic time by which a stop has to be over
+	term      *live // from its announcement until its work returned and it was resigned
+	asks      []chan outcome
+	abstain   int64 // monotonic time until which it does not campaign
+	endErr    error // what the loop returned
+	resignErr error // why a planned resignation was not confirmed
+}
+
+// outcome answers TryAcquire.
+type outcome struct {
+	won bool
+	err error
+}
+
+func (r *run) group() string { return r.e.o.Group }
+
+// signal wakes the loop; it never blocks.
+func (r *run) signal() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// sleep waits for d, a wake-up or a stop.
+func (r *run) sleep(d time.Duration) {
+	if r.timer == nil {
+		r.timer = r.e.b.clock.AfterFunc(d, r.signal)
+	} else {
+		r.timer.Reset(d)
+	}
+	select {
+	case <-r.wake:
+	case <-r.stopping:
+	}
+	r.timer.Stop()
+}
+
+// loop campaigns and performs until the run is over, and returns why.
+func (r *run) loop(work func(context.Context, Term) error) error {
+	for {
+		l, err := r.campaign()
+		if l == nil {
+			return err
+		}
+		if err, over := r.perform(l, work); over {
+			return err
+		}
+	}
+}
+
+// candidate is the nonce of one campaign attempt, under the elector's lock. It is
+// sent again only while every earlier send is unanswered or uncertain.
+type candidate struct {
+	nonce driver.Nonce
+	sent  bool // a send may have been, or may still be, executed
+	state candidateState
+}
+
+type candidateState int8
+
+const (
+	candidateSending candidateState = iota
+	candidateLive                   // it won, and its term is not over
+	candidateDead                   // answered for good, resigned or over
+)
+
+// campaign makes attempts until one wins. A nil term means that the run is over.
+func (r *run) campaign() (*live, error) {
+	e := r.e
+	if ready := e.b.watch.join(r); ready != nil && !r.attempted.Load() {
+		// subscribe, then read: a resignation in between is then heard of
+		t := e.b.clock.AfterFunc(min(e.o.LockTimeout, time.Second), r.signal)
+		select {
+		case <-ready:
+		case <-r.wake:
+		case <-r.stopping:
+		}
+		t.Stop()
+	}
+	c := &candidate{nonce: r.newNonce()}
+	fails := 0
+	for {
+		if cause := r.stopAsked(); cause != nil {
+			r.settle(c)
+			return nil, cause
+		}
+		asks, pause := r.takeAsks()
+		if pause > 0 {
+			r.sleep(pause)
+			continue
+		}
+		select { // whatever woke us so far is served by this attempt
+		case <-r.wake:
+		default:
+		}
+		r.attempted.Store(true)
+		a := r.attempt(c, r.stopping)
+		e.noteAttempt(a)
+		if a.err == nil {
+			fails = 0
+			if l := r.won(c, a); l != nil {
+				r.answerAsks(asks, outcome{won: true})
+				r.firstAnswer()
+				return l, nil
+			}
+			c = r.retire(c)
+			r.answerAsks(asks, outcome{err: ErrExpired})
+			continue
+		}
+		delay, final := r.judge(a, &fails)
+		if certain(a.err) {
+			c = r.retire(c)
+		}
+		var held *HeldError
+		if errors.As(a.err, &held) {
+			r.answerAsks(asks, outcome{})
+		} else {
+			r.answerAsks(asks, outcome{err: e.b.wrap("acquire", e.o.Group, a.err)})
+		}
+		if final != nil {
+			e.mu.Lock()
+			r.endErr = final
+			e.mu.Unlock()
+			r.firstAnswer()
+			return nil, final
+		}
+		r.firstAnswer()
+		e.nextAttempt(delay)
+		r.sleep(delay)
+	}
+}
+
+// judge decides what follows a failed attempt: how long to wait, or an error that
+// ends the campaign.
+func (r *run) judge(a *acquireCall, fails *int) (time.Duration, error) {
+	e := r.e
+	var held *HeldError
+	switch {
+	case errors.As(a.err, &held):
+		*fails = 0
+		rec := held.Record
+		rec.Group = e.o.Group
+		e.noteHeld(rec)
+		return r.untilNext(rec), nil
+	case errors.Is(a.err, ErrMisconfigured), errors.Is(a.err, ErrClosed):
+		return 0, e.b.wrap("acquire", e.o.Group, a.err)
+	}
+	*fails++
+	most := min(e.o.ElectionInterval, e.o.HeartbeatInterval)
+	d := max(most/64<<min(*fails, 6), time.Millisecond)
+	if errors.Is(a.err, driver.ErrNotApplied) { // nobody was in the way for long
+		d = min(time.Millisecond<<min(*fails, 20), most)
+	}
+	return d/2 + time.Duration(e.b.clock.Int64N(int64(d))), nil
+}
+
+// untilNext is how long a follower sleeps unless it is woken.
+func (r *run) untilNext(rec Record) time.Duration {
+	e, info := r.e, r.e.b.info
+	jitter := time.Duration(e.b.clock.Int64N(int64(e.o.Spread) + 1))
+	pushes := e.b.watch.pushes(e.o.Group)
+	if !pushes {
+		e.b.watch.retry(e.o.Group)
+	}
+	switch {
+	case info.PollDivisor > 0:
+		d := min(e.o.ElectionInterval, e.o.HeartbeatTimeout/time.Duration(info.PollDivisor))
+		return d*9/10 + time.Duration(e.b.clock.Int64N(int64(d/5)+1))
+	case rec.Remaining >= 0:
+		d := max(rec.Remaining, time.Millisecond) + jitter
+		if !pushes { // a resignation would not be heard of
+			d = min(d, e.o.ElectionInterval)
+		}
+		return d
+	case pushes && info.PushOnExpiry:
+		return info.WorstCaseExpiry(max(e.o.HeartbeatTimeout, rec.TTL)) + jitter
+	}
+	return e.o.ElectionInterval + jitter
+}
+
+// attempt sends one acquire and waits for its answer, its time limit, or giveUp.
+func (r *run) attempt(c *candidate, giveUp <-chan struct{}) *acquireCall {
+	e := r.e
+	meta := e.meta.Load()
+	e.mu.Lock()
+	fresh := !c.sent
+	c.sent = true
+	e.lastTry = time.Now()
+	e.mu.Unlock()
+	a := &acquireCall{fresh: fresh, start: time.Now(), req: driver.AcquireRequest{
+		Group: e.o.Group, Participant: e.o.ParticipantID, Nonce: c.nonce,
+		TTL: e.o.HeartbeatTimeout, Metadata: meta.m,
+	}}
+	call := newCall(e.o.LockTimeout, func(ctx context.Context) { e.b.acquireOne(ctx, a) })
+	call.acquire = a
+	call.late = func() {
+		if a.err == nil {
+			e.lateGrant(c, a)
+		}
+	}
+	unsent := func(err error) *acquireCall {
+		if fresh {
+			e.mu.Lock()
+			c.sent = false
+			e.mu.Unlock()
+		}
+		return &acquireCall{req: a.req, start: a.start, err: err}
+	}
+	if err := e.b.calls.submit(call, false); err != nil {
+		return unsent(err)
+	}
+	select {
+	case <-call.done:
+	case <-giveUp:
+		if call.giveUp() {
+			return unsent(errAbandoned)
+		}
+		return &acquireCall{req: a.req, start: a.start, err: errAbandoned}
+	}
+	if !call.answered() {
+		return &acquireCall{req: a.req, start: a.start, err: errAbandoned}
+	}
+	if a.err == nil {
+		e.metadataSent(meta.version)
+	}
+	return a
+}
+
+// won makes a term of a grant and announces it, or gives it back.
+func (r *run) won(c *candidate, a *acquireCall) *live {
+	e := r.e
+	l := newLive(r, Term{Group: e.o.Group, Participant: e.o.ParticipantID, Token: a.grant.Token, Nonce: c.nonce}, a.grant, a.t0)
+	e.mu.Lock()
+	c.state, l.candidate = candidateLive, c
+	e.mu.Unlock()
+	heartbeat := l.heartbeat()
+	spent := time.Duration(e.b.clock.Now().Mono - a.t0.Mono)
+	if l.left() >= heartbeat {
+		e.b.renewer.add(l, max(0, heartbeat-spent))
+	} else { // renew before anybody is told
+		e.b.renewer.add(l, 0)
+		for l.alive() && l.left() < heartbeat && r.stopAsked() == nil {
+			r.sleep(heartbeat)
+		}
+	}
+	if e.announce(l) {
+		return l
+	}
+	close(l.work)
+	r.resign(l)
+	return nil
+}
+
+// announce lets IsLeader answer for l, unless it is over or a stop was asked for.
+func (e *Elector) announce(l *live) bool {
+	if !l.alive() {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := l.run
+	if l.over || r.stopCause != nil {
+		return false
+	}
+	l.leading, r.term = true, l
+	e.observed = Record{Term: l.term, Metadata: e.meta.Load().m, AcquiredAt: l.acquiredAt, TTL: e.o.HeartbeatTimeout, Remaining: driver.RemainingUnknown}
+	e.seenAt, e.lastErr, e.nextTry = time.Now(), nil, time.Time{}
+	e.current.Store(l)
+	e.publish(Change{Kind: Acquired, Term: l.term})
+	return true
+}
+
+// settle makes sure that an attempt without a certain answer leaves no term
+// behind: it is sent again until it is answered, and then resigned. What cannot
+// be settled until the drain limit ends with its time-to-live.
+func (r *run) settle(c *candidate) {
+	e := r.e
+	e.mu.Lock()
+	open, by := c.sent && c.state == candidateSending, r.drainBy
+	e.mu.Unlock()
+	for fails := 1; open; fails++ {
+		left := time.Duration(by - e.b.clock.Now().Mono)
+		if left <= 0 {
+			break
+		}
+		limit := make(chan struct{})
+		t := e.b.clock.AfterFunc(left, func() { close(limit) })
+		a := r.attempt(c, limit)
+		t.Stop()
+		if a.err == nil {
+			_ = e.b.resign(Term{Group: e.o.Group, Participant: e.o.ParticipantID, Token: a.grant.Token, Nonce: c.nonce}, e.o.LockTimeout, time.Duration(by-e.b.clock.Now().Mono), e)
+			break
+		}
+		if certain(a.err) {
+			break
+		}
+		e.b.pause(min(time.Duration(fails)*5*time.Millisecond, left))
+	}
+	r.retire(c)
+}
+
+// retire ends the life of a nonce and returns a new one.
+func (r *run) retire(c *candidate) *candidate {
+	r.e.mu.Lock()
+	if c.state == candidateSending {
+		c.state = candidateDead
+	}
+	r.e.mu.Unlock()
+	return &candidate{nonce: r.newNonce()}
+}
+
+func (r *run) newNonce() driver.Nonce {
+	if b := r.e.b; b.fault == seam.ReuseNonce {
+		return b.reusedNonce(r.e)
+	}
+	return driver.NewNonce()
+}
+
+// lateGrant takes the success of an attempt that was given up. While the nonce is
+// sent again or leads, that is what its next answer says too; otherwise nobody
+// wants the term, and it is resigned.
+func (e *Elector) lateGrant(c *candidate, a *acquireCall) {
+	e.mu.Lock()
+	orphan := c.state == candidateDead
+	e.mu.Unlock()
+	if orphan {
+		e.b.resignLater(Term{Group: a.req.Group, Participant: a.req.Participant, Token: a.grant.Token, Nonce: a.req.Nonce}, e.o.LockTimeout)
+	}
+}
+
+// stopAsked returns why a stop was asked for, or nil.
+func (r *run) stopAsked() error {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	return r.stopCause
+}
+
+// takeAsks takes the requests of TryAcquire that the next attempt answers, or
+// returns how long to abstain.
+func (r *run) takeAsks() ([]chan outcome, time.Duration) {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	asks := r.asks
+	r.asks = nil
+	if pause := time.Duration(r.abstain - r.e.b.clock.Now().Mono); r.abstain != 0 && pause > 0 && len(asks) == 0 {
+		return nil, pause
+	}
+	r.abstain = 0
+	return asks, 0
+}
+
+func (r *run) answerAsks(asks []chan outcome, o outcome) {
+	for _, ask := range asks {
+		ask <- o // holds one, and is answered once
+	}
+}
+
+func (r *run) firstAnswer() {
+	select {
+	case <-r.answered:
+	default:
+		close(r.answered)
+	}
+}
+
+// noteAttempt records the outcome of an attempt for Status, logger and observer.
+func (e *Elector) noteAttempt(a *acquireCall) {
+	var held *HeldError
+	failed := a.err != nil && !errors.As(a.err, &held)
+	e.mu.Lock()
+	if failed {
+		e.lastErr = e.b.wrap("acquire", e.o.Group, a.err)
+	} else {
+		e.lastErr = nil
+	}
+	e.mu.Unlock()
+	e.observe(Observation{Op: "acquire", Token: a.grant.Token, Start: a.start, Duration: time.Since(a.start), Err: a.err})
+	if failed {
+		e.logAttempt(a.err)
+	}
+}
+
+func (e *Elector) nextAttempt(delay time.Duration) {
+	e.mu.Lock()
+	e.nextTry = time.Now().Add(delay)
+	e.mu.Unlock()
+}
+
+// noteHeld notes the leader that refused us, and one with another time-to-live.
+func (e *Elector) noteHeld(rec Record) {
+	e.mu.Lock()
+	first := e.observed.Token != rec.Token
+	e.noteLeader(rec)
+	e.mu.Unlock()
+	if first && rec.TTL > 0 && rec.TTL != e.o.HeartbeatTimeout {
+		e.logTTL(rec)
+	}
+}

@@ -1,0 +1,239 @@
+package multilock
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/multilock/multilock-go/core/driver"
+)
+
+// watch fans the wake-ups of one subscription out to all runs of a Backend. A
+// wake-up is a hint: the run tries, and the store decides.
+type watch struct {
+	b       *Backend
+	watcher driver.Watcher // nil if the store cannot push
+	lane    *lane          // Add may take a round trip
+
+	mu      sync.Mutex
+	sub     driver.Subscription
+	opening bool // Watch is under way
+	closed  bool
+	groups  map[string]*watched
+}
+
+// watched is one group and the runs that follow it.
+type watched struct {
+	runs  map[*run]struct{}
+	state watchState
+	ready chan struct{} // closed when an Add under way has ended
+}
+
+type watchState int8
+
+const (
+	watchOff watchState = iota
+	watchAdding
+	watchOn
+)
+
+func (w *watch) init(b *Backend) {
+	w.b = b
+	w.groups = make(map[string]*watched)
+	w.lane = &lane{b: b, limit: 1} // Add and Remove of a group keep their order
+	w.watcher, _ = b.drv.(driver.Watcher)
+}
+
+// join registers a run. The channel is closed when the watch of its group is in
+// force or has failed; nil means that there is nothing to wait for.
+func (w *watch) join(r *run) <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	g := w.groups[r.group()]
+	if g == nil {
+		g = &watched{runs: make(map[*run]struct{}, 1)}
+		w.groups[r.group()] = g
+	}
+	g.runs[r] = struct{}{}
+	return w.addLocked(r.group(), g)
+}
+
+// retry asks again for a watch that failed; it is called once per attempt.
+func (w *watch) retry(group string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if g := w.groups[group]; g != nil {
+		w.addLocked(group, g)
+	}
+}
+
+func (w *watch) addLocked(group string, g *watched) <-chan struct{} {
+	if w.watcher == nil || g.state == watchOn {
+		return nil
+	}
+	if g.state == watchAdding {
+		return g.ready
+	}
+	g.state, g.ready = watchAdding, make(chan struct{})
+	c := newCall(watchLimit, func(ctx context.Context) { w.added(group, g, w.add(ctx, group)) })
+	if w.lane.submit(c, false) != nil {
+		g.state = watchOff
+		close(g.ready)
+		return nil
+	}
+	return g.ready
+}
+
+// add opens the subscription if need be and adds the group to it.
+func (w *watch) add(ctx context.Context, group string) error {
+	w.mu.Lock()
+	sub := w.sub
+	if w.closed || sub == nil && w.opening {
+		w.mu.Unlock()
+		return errAbandoned // or an earlier Watch still hangs; Watch is called once
+	}
+	w.opening = sub == nil
+	w.mu.Unlock()
+	if sub == nil {
+		var err error
+		sub, err = w.watcher.Watch(ctx, w)
+		w.mu.Lock()
+		w.opening = false
+		late := err == nil && w.closed
+		if err == nil && !late {
+			w.sub = sub
+		}
+		w.mu.Unlock()
+		if late {
+			return errors.Join(ErrClosed, sub.Close())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return sub.Add(ctx, group)
+}
+
+// watchLimit bounds one Add; while it runs, followers poll.
+const watchLimit = 10 * time.Second
+
+func (w *watch) added(group string, g *watched, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(g.ready)
+	if err != nil {
+		g.state = watchOff
+		if len(g.runs) == 0 {
+			delete(w.groups, group)
+		}
+		return
+	}
+	g.state = watchOn
+	if len(g.runs) == 0 {
+		w.removeLater(group, g)
+		return
+	}
+	// an attempt made while the watch was not in force may have missed a wake-up
+	for r := range g.runs {
+		if r.attempted.Load() {
+			r.signal()
+		}
+	}
+}
+
+// leave forgets a run, and the group after its last one.
+func (w *watch) leave(r *run) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	g := w.groups[r.group()]
+	if g == nil {
+		return
+	}
+	delete(g.runs, r)
+	if len(g.runs) > 0 {
+		return
+	}
+	switch g.state {
+	case watchOff:
+		delete(w.groups, r.group())
+	case watchOn:
+		w.removeLater(r.group(), g)
+	}
+}
+
+// removeLater ends the watch of a group that nobody follows. It goes through the
+// lane so that it cannot overtake, or be overtaken by, an Add.
+func (w *watch) removeLater(group string, g *watched) {
+	_ = w.lane.submit(newCall(0, func(context.Context) { // refused only when closing
+		w.mu.Lock()
+		gone := len(g.runs) == 0 && g.state == watchOn
+		if gone {
+			g.state = watchOff
+			delete(w.groups, group)
+		}
+		sub := w.sub
+		w.mu.Unlock()
+		if gone && sub != nil { // nil: closed meanwhile
+			sub.Remove(group)
+		}
+	}), false)
+}
+
+// pushes reports whether a resignation in group would be heard of.
+func (w *watch) pushes(group string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	g := w.groups[group]
+	return g != nil && g.state == watchOn && w.b.info.PushOnResign
+}
+
+func (w *watch) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.groups)
+}
+
+// Wake implements driver.Sink.
+func (w *watch) Wake(group string) {
+	w.b.stats.wakes.Add(1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if g := w.groups[group]; g != nil {
+		for r := range g.runs {
+			r.signal()
+		}
+	}
+}
+
+// WakeAll implements driver.Sink.
+func (w *watch) WakeAll() {
+	w.b.stats.wakes.Add(1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, g := range w.groups {
+		for r := range g.runs {
+			r.signal()
+		}
+	}
+}
+
+// Lost implements driver.Sink.
+func (w *watch) Lost(group string, nonce driver.Nonce) {
+	if l := w.b.renewer.find(group, nonce); l != nil {
+		l.end(ErrLost)
+	}
+}
+
+// close ends the subscription; no Sink method runs afterwards.
+func (w *watch) close() error {
+	w.lane.close()
+	w.mu.Lock()
+	sub := w.sub
+	w.sub, w.closed = nil, true
+	w.mu.Unlock()
+	if sub == nil {
+		return nil
+	}
+	return sub.Close()
+}
