@@ -49,6 +49,8 @@ type recordFile interface {
 	// publish gives the file its number; fs.ErrExist if the number is taken. After
 	// nil the number is durable. After another error the file may have it.
 	publish(group string, gen uint64) error
+	// begins reports whether the file still begins like this. The slots may differ.
+	begins(image []byte) (bool, error)
 	// inPlace reports whether the number still leads to this very file.
 	inPlace() (bool, error)
 	// write is one pwrite.

@@ -315,6 +315,15 @@ func (h *hostFile) inPlace() (bool, error) {
 	return os.SameFile(mine, there), nil
 }
 
+func (h *hostFile) begins(image []byte) (bool, error) {
+	p := make([]byte, len(image))
+	_, err := h.file.ReadAt(p, 0)
+	if errors.Is(err, io.EOF) {
+		return false, nil
+	}
+	return err == nil && sameRecord(p, image), err
+}
+
 func (h *hostFile) write(p []byte, offset int64) error {
 	_, err := h.file.WriteAt(p, offset)
 	return err

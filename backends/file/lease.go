@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/multilock/multilock-go/core/driver"
@@ -213,11 +214,12 @@ type held struct {
 	users int           // under fileDriver.mu
 	live  bool          // under fileDriver.mu; file != nil, for those outside
 
-	term driver.Term
-	file recordFile // nil unless the term is live as far as this driver knows
-	gen  uint64
-	slot slot   // the newest that counts
-	room uint32 // where metadata may begin
+	term  driver.Term
+	file  recordFile // nil unless the term is live as far as this driver knows
+	gen   uint64
+	image []byte // what the file begins with, but for the slots
+	slot  slot   // the newest that counts
+	room  uint32 // where metadata may begin
 
 	acquiredAt time.Time
 }
@@ -299,7 +301,7 @@ func (d *fileDriver) claim(h *held, req driver.AcquireRequest, v view) (driver.G
 
 	h.term = driver.Term{Group: req.Group, Participant: req.Participant, Token: rec.token, Nonce: req.Nonce}
 	h.file, h.gen, h.slot, h.acquiredAt = f, gen, s, rec.acquiredAt
-	h.room = s.meta.offset
+	h.image, h.room = slices.Clone(frozenPart(image)), s.meta.offset
 	d.begin(h)
 	d.forget(req.Group)
 	for _, g := range gens {
@@ -327,6 +329,12 @@ func (d *fileDriver) extend(h *held, ttl time.Duration, metadata map[string]stri
 	}
 	if now >= h.slot.expiry {
 		return 0, d.lose(h)
+	}
+	// A file that somebody else has overwritten is not repaired.
+	if ok, err := h.file.begins(h.image); err != nil {
+		return 0, err
+	} else if !ok {
+		return 0, d.expel(h)
 	}
 	next := h.slot
 	next.seq++
@@ -359,16 +367,24 @@ func (d *fileDriver) extend(h *held, ttl time.Duration, metadata map[string]stri
 		return 0, err
 	}
 	if !first {
-		return 0, d.lose(h)
+		return 0, d.expel(h)
 	}
 	h.slot = next
 	return ttl, nil
 }
 
-// highest reports whether the term's file is in place and the group's highest.
+// stillMine reports whether the term's file is as it was made, in its place, and
+// the group's highest.
+func (d *fileDriver) stillMine(h *held) (bool, error) {
+	if ok, err := h.file.begins(h.image); err != nil || !ok {
+		return false, err
+	}
+	return d.highest(h)
+}
+
+// highest reports whether the term's file is in its place and the group's highest.
 func (d *fileDriver) highest(h *held) (bool, error) {
-	ok, err := h.file.inPlace()
-	if err != nil || !ok {
+	if ok, err := h.file.inPlace(); err != nil || !ok {
 		return false, err
 	}
 	gens, err := d.disk.generations(h.term.Group)
@@ -378,9 +394,17 @@ func (d *fileDriver) highest(h *held) (bool, error) {
 	return len(gens) > 0 && gens[len(gens)-1] == h.gen, nil
 }
 
-// lose ends a term that is not live any more and returns ErrLost.
+// lose ends a term that has expired and returns ErrLost.
 func (d *fileDriver) lose(h *held) error {
-	giveUp(h.file, h.slot)
+	if ok, err := h.file.begins(h.image); err == nil && ok {
+		giveUp(h.file, h.slot)
+	}
+	return d.expel(h)
+}
+
+// expel ends a term whose record was removed, replaced or overwritten, and
+// returns ErrLost.
+func (d *fileDriver) expel(h *held) error {
 	d.drop(h)
 	return driver.ErrLost
 }
@@ -394,12 +418,12 @@ func (d *fileDriver) resign(h *held) error {
 	if now >= h.slot.expiry {
 		return d.lose(h)
 	}
-	first, err := d.highest(h)
+	mine, err := d.stillMine(h)
 	if err != nil {
 		return err
 	}
-	if !first {
-		return d.lose(h)
+	if !mine {
+		return d.expel(h)
 	}
 	next := h.slot
 	next.seq++

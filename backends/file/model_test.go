@@ -327,6 +327,11 @@ func (f *modelFile) publish(_ string, gen uint64) error {
 	return nil
 }
 
+func (f *modelFile) begins(image []byte) (bool, error) {
+	f.d.step("read")
+	return sameRecord(f.inode.data[:len(image)], image), nil
+}
+
 func (f *modelFile) inPlace() (bool, error) {
 	f.d.step("stat")
 	return f.d.p.w.gens[f.gen] == f.inode, nil

@@ -696,6 +696,11 @@ func (s steppedFile) publish(g string, gen uint64) error {
 	s.before("publish")
 	return s.recordFile.publish(g, gen)
 }
+func (s steppedFile) begins(image []byte) (bool, error) {
+	s.before("begins")
+	return s.recordFile.begins(image)
+}
+
 func (s steppedFile) inPlace() (bool, error) { s.before("inPlace"); return s.recordFile.inPlace() }
 func (s steppedFile) write(p []byte, at int64) error {
 	s.before("write")

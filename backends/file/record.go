@@ -1,6 +1,7 @@
 package file
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -247,6 +248,17 @@ func decodeRecord(image []byte) (record, error) {
 		}
 	}
 	return r, nil
+}
+
+// frozenPart is what never changes of a record's file, up to the metadata.
+func frozenPart(image []byte) []byte {
+	return image[:bodyOffset+binary.BigEndian.Uint32(image[8:])]
+}
+
+// sameRecord reports whether two files of one length are the same but for their
+// slots.
+func sameRecord(a, b []byte) bool {
+	return bytes.Equal(a[:slotOffset], b[:slotOffset]) && bytes.Equal(a[bodyOffset:], b[bodyOffset:])
 }
 
 // decodeMetadata reads the metadata a slot points to. Damage there is no reason

@@ -368,8 +368,8 @@ func (d *fileDriver) expelled(group string) []driver.Nonce {
 			continue // whoever is inside finds out
 		}
 		if h.file != nil {
-			if first, err := d.highest(h); err == nil && !first {
-				_ = d.lose(h)
+			if mine, err := d.stillMine(h); err == nil && !mine {
+				_ = d.expel(h)
 				lost = append(lost, k.nonce)
 			}
 		}
