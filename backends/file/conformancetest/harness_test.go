@@ -23,7 +23,7 @@ func newHarness(tb conformance.TB) conformance.Harness {
 	dir := filepath.Join(tb.TempDir(), "leaders")
 	return conformance.Harness{
 		Name: "file",
-		TTL:  time.Second,
+		TTL:  2 * time.Second,
 		URL:  "file://" + filepath.ToSlash(dir),
 		NewDriver: func(tb conformance.TB) (driver.Driver, driver.Info) {
 			d, info, err := file.NewDriver(file.Options{Directory: dir})
@@ -32,7 +32,6 @@ func newHarness(tb conformance.TB) conformance.Harness {
 			}
 			return d, info
 		},
-		LockRecord: func(tb conformance.TB, group string) func() { return lockFile(tb, newestFile(tb, dir, group)) },
 		RemoveRecord: func(tb conformance.TB, group string) {
 			must(tb, os.RemoveAll(groupDirectory(tb, dir, group)))
 		},
@@ -67,6 +66,7 @@ func newHarness(tb conformance.TB) conformance.Harness {
 		},
 		Missing: map[conformance.Power]string{
 			conformance.PowerLink:        "there is no network",
+			conformance.PowerLock:        "there is no lock on a record that this backend would take or wait for",
 			conformance.PowerSession:     "the liveness lock is the kernel's: only the end of the process or of the Backend frees it",
 			conformance.PowerStepClock:   "expiry is judged by a clock that nobody can set",
 			conformance.PowerManualClock: "expiry is judged by the kernel's clock; the model check in the backend's module moves its own by a nanosecond",
