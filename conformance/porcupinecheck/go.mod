@@ -8,6 +8,6 @@ require (
 	github.com/multilock/multilock-go/core v0.1.0
 )
 
-replace github.com/multilock/multilock-go/conformance v0.1.0 => ../
-
 replace github.com/multilock/multilock-go/core v0.1.0 => ../../core
+
+replace github.com/multilock/multilock-go/conformance v0.1.0 => ..
