@@ -17,17 +17,20 @@ type OpenURL func(ctx context.Context, url string) (*multilock.Backend, error)
 // what it is.
 var mainCalled atomic.Bool
 
-// Main runs the tests of a package and then writes the report. Call it from
-// TestMain. In a child process of the kit it runs no tests: it takes part in an
+// Main runs the tests of a package, then after (a shared server's Close, say), and
+// writes the report. Call it from TestMain. In a child process of the kit it runs no tests: it takes part in an
 // election on the store that open opens, as its parent tells it to, so that rules
 // can kill and stop real processes. open may be nil if PowerProcess is declared
 // missing.
-func Main(m *testing.M, open OpenURL) {
+func Main(m *testing.M, open OpenURL, after ...func()) {
 	if spec := os.Getenv(childEnv); spec != "" {
 		os.Exit(childMain(spec, open))
 	}
 	mainCalled.Store(open != nil)
 	code := m.Run()
+	for _, f := range after {
+		f()
+	}
 	say := func(string, ...any) {}
 	if testing.Verbose() {
 		say = func(format string, args ...any) { fmt.Printf(format, args...) }

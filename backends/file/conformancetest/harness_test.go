@@ -10,12 +10,16 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"testing"
 	"time"
 
 	"github.com/multilock/multilock-go/backends/file"
 	"github.com/multilock/multilock-go/conformance"
 	"github.com/multilock/multilock-go/core/driver"
 )
+
+// TestMain lets the kit run candidates in processes of their own.
+func TestMain(m *testing.M) { conformance.Main(m, file.OpenURL) }
 
 // newHarness is a fresh directory. It knows the format of the files on its own,
 // so that it does to them what another program might.
