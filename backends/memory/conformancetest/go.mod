@@ -15,6 +15,6 @@ replace github.com/multilock/multilock-go/backends/memory v0.1.0 => ..
 
 replace github.com/multilock/multilock-go/conformance v0.1.0 => ../../../conformance
 
-replace github.com/multilock/multilock-go/conformance/porcupinecheck v0.1.0 => ../../../conformance/porcupinecheck
-
 replace github.com/multilock/multilock-go/core v0.1.0 => ../../../core
+
+replace github.com/multilock/multilock-go/conformance/porcupinecheck v0.1.0 => ../../../conformance/porcupinecheck

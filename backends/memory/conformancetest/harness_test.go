@@ -12,71 +12,59 @@ import (
 	"github.com/multilock/multilock-go/core/driver"
 )
 
-// newHarness is a store of its own for each rule.
-func newHarness(conformance.TB) conformance.Harness {
-	s := memory.NewStore()
+// newHarness is a fresh store, with every power that a store without a network
+// and without processes can have.
+func newHarness(tb conformance.TB) conformance.Harness {
+	store := memory.NewStore()
 	var requests atomic.Int64
-	s.Intercept(func(_ context.Context, _ memory.Request, execute func()) error {
+	store.Intercept(func(_ context.Context, _ memory.Request, execute func()) error {
 		requests.Add(1)
 		execute()
 		return nil
 	})
+	open := func(tb conformance.TB) (driver.Driver, driver.Info) {
+		d, info, err := memory.NewDriver(memory.Options{Store: store})
+		if err != nil {
+			tb.Fatalf("open: %v", err)
+		}
+		return d, info
+	}
 	return conformance.Harness{
-		Name: "memory",
-		TTL:  time.Second,
-		NewDriver: func(tb conformance.TB) (driver.Driver, driver.Info) {
-			d, info, err := memory.NewDriver(memory.Options{Store: s})
-			if err != nil {
-				tb.Fatalf("open: %v", err)
-			}
-			return d, info
-		},
-		LockRecord:   func(_ conformance.TB, group string) func() { return s.Lock(group) },
-		RemoveRecord: func(_ conformance.TB, group string) { s.Remove(group) },
-		SetToken:     func(_ conformance.TB, group string, token uint64) { s.SetToken(group, token) },
-		Age:          func(_ conformance.TB, group string, d time.Duration) { s.Age(group, d) },
-		StepClock:    newStepClock(s),
-		LoseData:     func(conformance.TB) { s.Clear() },
+		Name:         "memory",
+		TTL:          time.Second,
+		NewDriver:    open,
+		LockRecord:   func(_ conformance.TB, group string) func() { return store.Lock(group) },
+		RemoveRecord: func(_ conformance.TB, group string) { store.Remove(group) },
+		SetToken:     func(_ conformance.TB, group string, token uint64) { store.SetToken(group, token) },
+		Age:          func(_ conformance.TB, group string, d time.Duration) { store.Age(group, d) },
+		LoseData:     func(conformance.TB) { store.Clear() },
+		Requests:     requests.Load,
+		StepClock:    func(_ conformance.TB, d time.Duration) { store.StepClock(d) },
 		Snapshot: func(conformance.TB) func(conformance.TB) {
-			restore := s.Snapshot()
+			restore := store.Snapshot()
 			return func(conformance.TB) { restore() }
 		},
-		ManualClock: func(conformance.TB) (func(time.Duration), time.Duration) { return stopClock(s) },
-		Requests:    requests.Load,
-		Checker:     porcupinecheck.Checker{},
-		Missing: map[conformance.Power]string{
-			conformance.PowerLink:    "there is no network; lost, late and repeated requests are made by the kit",
-			conformance.PowerCorrupt: "records are values of this process, which no other program writes",
-			conformance.PowerSession: "a client has no session",
-			conformance.PowerRestart: "the store ends with its process",
-			conformance.PowerProcess: "the store lives in one process",
-		},
-	}
-}
-
-// newStepClock steps a clock that otherwise runs with this process's.
-func newStepClock(s *memory.Store) func(conformance.TB, time.Duration) {
-	start := time.Now()
-	var mu sync.Mutex
-	var step time.Duration
-	var set sync.Once
-	return func(_ conformance.TB, d time.Duration) {
-		set.Do(func() {
-			s.SetClock(func() time.Duration {
+		ManualClock: func(conformance.TB) (func(time.Duration), time.Duration) {
+			var mu sync.Mutex
+			now := time.Hour
+			store.SetClock(func() time.Duration {
 				mu.Lock()
 				defer mu.Unlock()
-				return time.Since(start) + step
+				return now
 			})
-		})
-		mu.Lock()
-		defer mu.Unlock()
-		step += d
+			return func(d time.Duration) {
+				mu.Lock()
+				defer mu.Unlock()
+				now += d
+			}, time.Nanosecond
+		},
+		Checker: porcupinecheck.Checker{},
+		Missing: map[conformance.Power]string{
+			conformance.PowerLink:    "there is no network",
+			conformance.PowerCorrupt: "records are Go values, which nothing else can overwrite",
+			conformance.PowerSession: "there are no sessions",
+			conformance.PowerRestart: "the store ends with its process",
+			conformance.PowerProcess: "no other process can reach the store",
+		},
 	}
-}
-
-// stopClock stops the clock; only advance moves it.
-func stopClock(s *memory.Store) (advance func(time.Duration), tick time.Duration) {
-	var now atomic.Int64
-	s.SetClock(func() time.Duration { return time.Duration(now.Load()) })
-	return func(d time.Duration) { now.Add(int64(d)) }, time.Nanosecond
 }
