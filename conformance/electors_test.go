@@ -39,7 +39,9 @@ func brokenElectors() []brokenElector {
 		{
 			"a leader that gives up at the first error",
 			[]string{"FAIL-errors", "FAIL-reply-once"},
-			func(_ elector, b *multilock.Backend, o multilock.Options) elector { return &naive{b: b, o: o, touchy: true} },
+			func(_ elector, b *multilock.Backend, o multilock.Options) elector {
+				return &naive{b: b, o: o, touchy: true}
+			},
 		},
 		{
 			"the work's context is cancelled only after the successor started",
@@ -69,7 +71,9 @@ func brokenElectors() []brokenElector {
 		{
 			"each attempt to renew is given up soon, and not repeated beside a slow one",
 			[]string{"FAIL-latency"},
-			func(_ elector, b *multilock.Backend, o multilock.Options) elector { return &naive{b: b, o: o, hasty: true} },
+			func(_ elector, b *multilock.Backend, o multilock.Options) elector {
+				return &naive{b: b, o: o, hasty: true}
+			},
 		},
 		{
 			"a late success revives a term that was over",
@@ -144,7 +148,9 @@ func brokenElectors() []brokenElector {
 		{
 			"everybody polls the store all the time",
 			[]string{"SIZ-leader", "SIZ-follower", "SIZ-handover"},
-			func(e elector, b *multilock.Backend, o multilock.Options) elector { return &poller{elector: e, b: b, o: o} },
+			func(e elector, b *multilock.Backend, o multilock.Options) elector {
+				return &poller{elector: e, b: b, o: o}
+			},
 		},
 	}
 }
