@@ -149,13 +149,19 @@ func faultsTest(f *jen.File, b model.Backend) {
 
 func clientTest(f *jen.File, b model.Backend) {
 	testFunc(f, "TestOptionsForClient", func(g *jen.Group) {
-		d := jen.Dict{}
+		in, d := jen.Dict{}, jen.Dict{}
 		for _, o := range b.Options {
-			if o.Default != nil && !o.Connection {
+			if o.Connection {
+				continue
+			}
+			if o.Default != nil {
 				d[jen.Id(o.Name)] = literal(o, o.Default)
 			}
+			if _, v, ok := sample(o); o.Required && ok {
+				in[jen.Id(o.Name)], d[jen.Id(o.Name)] = v, v
+			}
 		}
-		g.List(jen.Id("got"), jen.Err()).Op(":=").Id("Options").Values().Dot("forClient").Call()
+		g.List(jen.Id("got"), jen.Err()).Op(":=").Id("Options").Values(in).Dot("forClient").Call()
 		g.If(jen.Id("want").Op(":=").Parens(jen.Id("Options").Values(d)), jen.Err().Op("!=").Nil().Op("||").Op("!").Qual("reflect", "DeepEqual").Call(jen.Id("got"), jen.Id("want"))).Block(
 			jen.Id("t").Dot("Errorf").Call(jen.Lit("got %v, %v, want %v"), jen.Id("got"), jen.Err(), jen.Id("want")))
 		for _, o := range b.Options {
