@@ -80,3 +80,26 @@ func TestRulesFile(t *testing.T) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
+
+// FuzzSpec feeds the reader anything: it must not panic, and its faults must
+// have a place.
+func FuzzSpec(f *testing.F) {
+	for _, pattern := range []string{"testdata/bad/*.yaml", "testdata/good/*/backends.yaml"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, name := range files {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if got := faultsOf(data); got != "" && !strings.HasPrefix(got, "backends.yaml:") {
+			t.Errorf("a fault without a place: %q", got)
+		}
+	})
+}

@@ -159,6 +159,7 @@ func TestOptionsURLFaults(t *testing.T) {
 	}{
 		{"consul://user:S3cr3t@host:S3cr3t", "consul URL"},
 		{"no-such-scheme://user:S3cr3t@host", "consul URL scheme"},
+		{"consul://localhost:8500#fragment", "consul URL"},
 		{"consul://localhost:8500?multilock.no_such_option=1", "consul URL parameter"},
 		{"consul://localhost:8500?MultiLock.no_such_option=1", "consul URL parameter"},
 		{"consul://localhost:8500?other=1", "consul URL parameter"},
@@ -194,6 +195,29 @@ func TestOptionsURLFaults(t *testing.T) {
 			t.Errorf("%s: the error quotes a password: %v", c.raw, err)
 		}
 	}
+}
+
+func FuzzParseURL(f *testing.F) {
+	f.Add("consul://localhost:8500")
+	f.Add("consul://user:S3cr3t@host:1/path?x=y#z")
+	f.Add("consul://localhost:8500?multilock.address=sample")
+	f.Add("consul://localhost:8500?multilock.datacenter=sample")
+	f.Add("consul://localhost:8500?multilock.namespace=sample")
+	f.Add("consul://localhost:8500?multilock.partition=sample")
+	f.Add("consul://localhost:8500?multilock.key_prefix=sample")
+	f.Add("consul://localhost:8500?multilock.lock_delay=7s")
+	f.Add("consul://localhost:8500?multilock.max_watches=7")
+	f.Add("consul://localhost:8500?multilock.min_session_ttl=7s")
+	f.Add("consul://localhost:8500?multilock.node_checks=sample%2C+sample")
+	f.Fuzz(func(t *testing.T, raw string) {
+		o, err := ParseURL(raw)
+		if err != nil {
+			return
+		}
+		if err := o.Validate(); err != nil {
+			t.Errorf("%q is accepted, but invalid: %v", raw, err)
+		}
+	})
 }
 
 func TestOptionsFromEnv(t *testing.T) {

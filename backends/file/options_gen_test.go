@@ -97,6 +97,7 @@ func TestOptionsURLFaults(t *testing.T) {
 	}{
 		{"file://user:S3cr3t@host:S3cr3t", "file URL"},
 		{"no-such-scheme://user:S3cr3t@host", "file URL scheme"},
+		{"file:///var/lib/app/leaders#fragment", "file URL"},
 		{"file:///var/lib/app/leaders?multilock.no_such_option=1", "file URL parameter"},
 		{"file:///var/lib/app/leaders?MultiLock.no_such_option=1", "file URL parameter"},
 		{"file:///var/lib/app/leaders?other=1", "file URL parameter"},
@@ -119,6 +120,24 @@ func TestOptionsURLFaults(t *testing.T) {
 			t.Errorf("%s: the error quotes a password: %v", c.raw, err)
 		}
 	}
+}
+
+func FuzzParseURL(f *testing.F) {
+	f.Add("file:///var/lib/app/leaders")
+	f.Add("file://user:S3cr3t@host:1/path?x=y#z")
+	f.Add("file:///var/lib/app/leaders?multilock.directory=sample")
+	f.Add("file:///var/lib/app/leaders?multilock.extension=.sample")
+	f.Add("file:///var/lib/app/leaders?multilock.no_auto_create=true")
+	f.Add("file:///var/lib/app/leaders?multilock.allow_network_fs=true")
+	f.Fuzz(func(t *testing.T, raw string) {
+		o, err := ParseURL(raw)
+		if err != nil {
+			return
+		}
+		if err := o.Validate(); err != nil {
+			t.Errorf("%q is accepted, but invalid: %v", raw, err)
+		}
+	})
 }
 
 func TestOptionsFromEnv(t *testing.T) {

@@ -89,6 +89,7 @@ func TestOptionsURLFaults(t *testing.T) {
 	}{
 		{"memory://user:S3cr3t@host:S3cr3t", "memory URL"},
 		{"no-such-scheme://user:S3cr3t@host", "memory URL scheme"},
+		{"memory://name#fragment", "memory URL"},
 		{"memory://name?multilock.no_such_option=1", "memory URL parameter"},
 		{"memory://name?MultiLock.no_such_option=1", "memory URL parameter"},
 		{"memory://name?other=1", "memory URL parameter"},
@@ -103,6 +104,21 @@ func TestOptionsURLFaults(t *testing.T) {
 			t.Errorf("%s: the error quotes a password: %v", c.raw, err)
 		}
 	}
+}
+
+func FuzzParseURL(f *testing.F) {
+	f.Add("memory://name")
+	f.Add("memory://user:S3cr3t@host:1/path?x=y#z")
+	f.Add("memory://name?multilock.name=sample")
+	f.Fuzz(func(t *testing.T, raw string) {
+		o, err := ParseURL(raw)
+		if err != nil {
+			return
+		}
+		if err := o.Validate(); err != nil {
+			t.Errorf("%q is accepted, but invalid: %v", raw, err)
+		}
+	})
 }
 
 func TestOptionsFromEnv(t *testing.T) {

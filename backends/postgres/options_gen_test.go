@@ -132,6 +132,7 @@ func TestOptionsURLFaults(t *testing.T) {
 	}{
 		{"postgres://user:S3cr3t@host:S3cr3t", "postgres URL"},
 		{"no-such-scheme://user:S3cr3t@host", "postgres URL scheme"},
+		{"postgres://user@localhost:5432/app#fragment", "postgres URL"},
 		{"postgres://user@localhost:5432/app?multilock.no_such_option=1", "postgres URL parameter"},
 		{"postgres://user@localhost:5432/app?MultiLock.no_such_option=1", "postgres URL parameter"},
 		{"postgres://user@localhost:5432/app?multilock.schema=sample&multilock.schema=sample", "multilock.schema"},
@@ -156,6 +157,25 @@ func TestOptionsURLFaults(t *testing.T) {
 			t.Errorf("%s: the error quotes a password: %v", c.raw, err)
 		}
 	}
+}
+
+func FuzzParseURL(f *testing.F) {
+	f.Add("postgres://user@localhost:5432/app")
+	f.Add("postgres://user:S3cr3t@host:1/path?x=y#z")
+	f.Add("postgres://user@localhost:5432/app?multilock.schema=sample")
+	f.Add("postgres://user@localhost:5432/app?multilock.table=sample")
+	f.Add("postgres://user@localhost:5432/app?multilock.no_auto_create=true")
+	f.Add("postgres://user@localhost:5432/app?multilock.command_timeout=7s")
+	f.Add("postgres://user@localhost:5432/app?multilock.notify=off")
+	f.Fuzz(func(t *testing.T, raw string) {
+		o, err := ParseURL(raw)
+		if err != nil {
+			return
+		}
+		if err := o.Validate(); err != nil {
+			t.Errorf("%q is accepted, but invalid: %v", raw, err)
+		}
+	})
 }
 
 func TestOptionsFromEnv(t *testing.T) {

@@ -22,6 +22,7 @@ func OptionsTests(m *model.Model) ([]File, error) {
 		parameterSamples(f, b)
 		urlTest(f, b)
 		urlFaultsTest(f, b)
+		fuzzTest(f, b)
 		envTest(f, b)
 		secretsTest(f, b)
 		file, err := render(b.Dir+"/options_gen_test.go", f)

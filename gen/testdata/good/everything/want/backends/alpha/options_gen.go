@@ -399,6 +399,10 @@ func parseURL(raw string) (Options, []error) {
 		return o, []error{invalid("alpha URL scheme", quote(u.Scheme), "must be alpha or alphas")}
 	}
 	own, faults := takeParameters(u)
+	if u.Fragment != "" {
+		// Most likely a password with a # in it, which cuts the URL short.
+		faults = append(faults, invalid("alpha URL", "", "must have no fragment; write # as %23"))
+	}
 	if err := o.fromURL(u); err != nil {
 		faults = append(faults, err)
 	}

@@ -200,6 +200,7 @@ func TestOptionsURLFaults(t *testing.T) {
 	}{
 		{"alpha://user:S3cr3t@host:S3cr3t", "alpha URL"},
 		{"no-such-scheme://user:S3cr3t@host", "alpha URL scheme"},
+		{"alpha://host:1/path#fragment", "alpha URL"},
 		{"alpha://host:1/path?multilock.no_such_option=1", "alpha URL parameter"},
 		{"alpha://host:1/path?MultiLock.no_such_option=1", "alpha URL parameter"},
 		{"alpha://host:1/path?multilock.endpoint=https%3A%2F%2Fsample.example&multilock.endpoint=https%3A%2F%2Fsample.example", "multilock.endpoint"},
@@ -240,6 +241,31 @@ func TestOptionsURLFaults(t *testing.T) {
 			t.Errorf("%s: the error quotes a password: %v", c.raw, err)
 		}
 	}
+}
+
+func FuzzParseURL(f *testing.F) {
+	f.Add("alpha://host:1/path")
+	f.Add("alpha://user:S3cr3t@host:1/path?x=y#z")
+	f.Add("alpha://host:1/path?multilock.endpoint=https%3A%2F%2Fsample.example")
+	f.Add("alpha://host:1/path?multilock.fixed_url=https%3A%2F%2Falpha.example%2Fx")
+	f.Add("alpha://host:1/path?multilock.peers=sample%3A1%2C+sample%3A1")
+	f.Add("alpha://host:1/path?multilock.tags=sample%2C+sample")
+	f.Add("alpha://host:1/path?multilock.name=sample")
+	f.Add("alpha://host:1/path?multilock.debug=true")
+	f.Add("alpha://host:1/path?multilock.tls=true")
+	f.Add("alpha://host:1/path?multilock.workers=7")
+	f.Add("alpha://host:1/path?multilock.wait=7s")
+	f.Add("alpha://host:1/path?multilock.grace=7s")
+	f.Add("alpha://host:1/path?multilock.mode=slow")
+	f.Fuzz(func(t *testing.T, raw string) {
+		o, err := ParseURL(raw)
+		if err != nil {
+			return
+		}
+		if err := o.Validate(); err != nil {
+			t.Errorf("%q is accepted, but invalid: %v", raw, err)
+		}
+	})
 }
 
 func TestOptionsFromEnv(t *testing.T) {

@@ -81,6 +81,7 @@ func TestOptionsURLFaults(t *testing.T) {
 	}{
 		{"beta://user:S3cr3t@host:S3cr3t", "beta URL"},
 		{"no-such-scheme://user:S3cr3t@host", "beta URL scheme"},
+		{"beta://host#fragment", "beta URL"},
 		{"beta://host?multilock.no_such_option=1", "beta URL parameter"},
 		{"beta://host?MultiLock.no_such_option=1", "beta URL parameter"},
 		{"beta://host?other=1", "beta URL parameter"},
@@ -96,6 +97,21 @@ func TestOptionsURLFaults(t *testing.T) {
 			t.Errorf("%s: the error quotes a password: %v", c.raw, err)
 		}
 	}
+}
+
+func FuzzParseURL(f *testing.F) {
+	f.Add("beta://host")
+	f.Add("beta://user:S3cr3t@host:1/path?x=y#z")
+	f.Add("beta://host?multilock.size=7")
+	f.Fuzz(func(t *testing.T, raw string) {
+		o, err := ParseURL(raw)
+		if err != nil {
+			return
+		}
+		if err := o.Validate(); err != nil {
+			t.Errorf("%q is accepted, but invalid: %v", raw, err)
+		}
+	})
 }
 
 func TestOptionsFromEnv(t *testing.T) {

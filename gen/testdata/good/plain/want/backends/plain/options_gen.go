@@ -126,6 +126,10 @@ func parseURL(raw string) (Options, []error) {
 		return o, []error{invalid("plain URL scheme", quote(u.Scheme), "must be plain")}
 	}
 	own, faults := takeParameters(u)
+	if u.Fragment != "" {
+		// Most likely a password with a # in it, which cuts the URL short.
+		faults = append(faults, invalid("plain URL", "", "must have no fragment; write # as %23"))
+	}
 	if u.Host != "" || u.Path != "" || u.Opaque != "" || u.User != nil {
 		faults = append(faults, invalid("plain URL", "", "must have neither host nor path"))
 	}

@@ -84,6 +84,7 @@ func TestOptionsURLFaults(t *testing.T) {
 	}{
 		{"plain://user:S3cr3t@host:S3cr3t", "plain URL"},
 		{"no-such-scheme://user:S3cr3t@host", "plain URL scheme"},
+		{"plain://#fragment", "plain URL"},
 		{"plain://?multilock.no_such_option=1", "plain URL parameter"},
 		{"plain://?MultiLock.no_such_option=1", "plain URL parameter"},
 		{"plain://?other=1", "plain URL parameter"},
@@ -99,6 +100,21 @@ func TestOptionsURLFaults(t *testing.T) {
 			t.Errorf("%s: the error quotes a password: %v", c.raw, err)
 		}
 	}
+}
+
+func FuzzParseURL(f *testing.F) {
+	f.Add("plain://")
+	f.Add("plain://user:S3cr3t@host:1/path?x=y#z")
+	f.Add("plain://?multilock.size=7")
+	f.Fuzz(func(t *testing.T, raw string) {
+		o, err := ParseURL(raw)
+		if err != nil {
+			return
+		}
+		if err := o.Validate(); err != nil {
+			t.Errorf("%q is accepted, but invalid: %v", raw, err)
+		}
+	})
 }
 
 func TestOptionsFromEnv(t *testing.T) {
