@@ -140,12 +140,25 @@ func faultsTest(f *jen.File, b model.Backend) {
 			g.Line()
 		})).Block(
 			jen.Id("t").Dot("Run").Call(jen.Id("c").Dot("name"), jen.Func().Params(jen.Id("t").Op("*").Qual("testing", "T")).Block(
-				jen.Err().Op(":=").Id("c").Dot("options").Dot("Validate").Call(),
+				jen.Comment("What is allowed is asked of the field alone, without the rules between fields."),
+				jen.Err().Op(":=").Qual("errors", "Join").Call(fieldFaults(b).Op("...")),
+				jen.If(jen.Op("!").Id("c").Dot("ok")).Block(jen.Err().Op("=").Id("c").Dot("options").Dot("Validate").Call()),
 				jen.If(jen.Id("hasFault").Call(jen.Err(), jen.Id("c").Dot("field")).Op("==").Id("c").Dot("ok")).Block(
 					jen.Id("t").Dot("Errorf").Call(jen.Lit("allowed is %t, but the error is: %v"), jen.Id("c").Dot("ok"), jen.Err())),
 			)),
 		)
 	})
+}
+
+// fieldFaults are the faults of single fields of c.options.
+func fieldFaults(b model.Backend) *jen.Statement {
+	of := func(method string) jen.Code {
+		return jen.Id("c").Dot("options").Dot("withDefaults").Call().Dot(method).Call()
+	}
+	if b.Client {
+		return jen.Qual("slices", "Concat").Call(of("check"), of("checkConnection"))
+	}
+	return jen.Add(of("check"))
 }
 
 func clientTest(f *jen.File, b model.Backend) {
