@@ -111,6 +111,52 @@ func TestGoldens(t *testing.T) {
 	}
 }
 
+// TestTextFilesAreYAML reads the compose file and the workflow back.
+func TestTextFilesAreYAML(t *testing.T) {
+	var compose struct {
+		Services map[string]struct {
+			Image       string
+			Command     []string
+			Environment map[string]string
+			Healthcheck struct{ Test []string }
+		}
+	}
+	readYAML(t, "testdata/good/everything/want/compose.yaml", &compose)
+	alpha := compose.Services["alpha"]
+	if len(compose.Services) != 1 || alpha.Command[2] != `it's "quoted"` || alpha.Environment["ALPHA"] != "a b" || len(alpha.Healthcheck.Test) != 3 {
+		t.Errorf("compose file: %+v", compose)
+	}
+	var workflow struct {
+		Jobs map[string]struct {
+			Strategy struct {
+				Matrix struct{ Include []map[string]string }
+			}
+		}
+	}
+	readYAML(t, "testdata/good/everything/want/.github/workflows/conformance.yml", &workflow)
+	if m := workflow.Jobs["image"].Strategy.Matrix.Include; len(m) != 1 || m[0]["url"] != "alpha://user:pw@localhost:1/x?a=b&c=d" {
+		t.Errorf("workflow: %+v", workflow)
+	}
+	if m := workflow.Jobs["native"].Strategy.Matrix.Include; len(m) != 1 || m[0]["install"] != "sudo apt-get install --yes alpha" {
+		t.Errorf("workflow: %+v", workflow)
+	}
+	for _, name := range []string{"compose.yaml", ".github/workflows/conformance.yml"} {
+		var empty map[string]any
+		readYAML(t, "testdata/good/plain/want/"+name, &empty)
+	}
+}
+
+func readYAML(t *testing.T, name string, into any) {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(data, into); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+}
+
 // TestDeterminism renders twice, and once more from a spec whose mappings are in
 // another order, and expects the same bytes.
 func TestDeterminism(t *testing.T) {

@@ -49,6 +49,9 @@ func (r *resolver) options(b spec.Backend) []Option {
 func (r *resolver) option(b spec.Backend, o spec.Option, where string) Option {
 	m := Option{Name: o.Name, Kind: Kind(o.Type), Doc: o.Doc, DefaultDoc: o.DefaultDoc, Required: o.Required, Connection: o.Connection, Allowed: o.Allowed}
 	r.sentence(o.At("doc"), where+".doc", o.Doc)
+	if o.Doc != "" && !strings.HasPrefix(o.Doc, o.Name+" ") {
+		r.add(o.At("doc"), "%s.doc: %q is not allowed; allowed: sentences of which the first begins with %s", where, o.Doc, o.Name)
+	}
 	if o.Has("type") == o.Has("go_type") {
 		r.add(o.Line, "%s: allowed: either type or go_type", where)
 		return m
