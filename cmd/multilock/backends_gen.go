@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 
+	"github.com/multilock/multilock-go/backends/file"
 	"github.com/multilock/multilock-go/backends/memory"
 	multilock "github.com/multilock/multilock-go/core"
 )
@@ -20,5 +21,6 @@ type backend struct {
 
 // backends are all of them, sorted by name.
 var backends = []backend{
+	{"file", "File", "Processes of one host, over a directory; the kernel tells of a dead leader at once.", []string{"file"}, "file:///var/lib/app/leaders", file.OpenURL},
 	{"memory", "Memory", "Electors of one process, for tests, demos and single-process programs.", []string{"memory"}, "memory://name", memory.OpenURL},
 }
