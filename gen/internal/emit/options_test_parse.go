@@ -9,10 +9,6 @@ import (
 	"github.com/multilock/multilock-go/gen/internal/model"
 )
 
-func fatalIf(cond jen.Code, format string, args ...jen.Code) jen.Code {
-	return jen.If(cond).Block(jen.Id("t").Dot("Fatalf").Call(append([]jen.Code{jen.Lit(format)}, args...)...))
-}
-
 func errorIf(init, cond jen.Code, format string, args ...jen.Code) jen.Code {
 	s := jen.If(cond)
 	if init != nil {
