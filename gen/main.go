@@ -139,19 +139,22 @@ func generate(dir string, check bool, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	treeErr := write.CheckTree(root, m)
 	changes, err := write.Plan(root, files)
-	if err := errors.Join(treeErr, err); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, write.CheckTree(root, m))
 	}
 	for _, c := range changes {
 		fmt.Fprintf(stdout, "%s: %s\n", c.Path, c.Why)
 	}
 	if check {
+		err := write.CheckTree(root, m)
 		if len(changes) > 0 {
-			return errDrift
+			err = errors.Join(err, errDrift)
 		}
-		return nil
+		return err
 	}
-	return write.Apply(root, changes)
+	if err := write.Apply(root, changes); err != nil {
+		return err
+	}
+	return write.CheckTree(root, m)
 }

@@ -90,16 +90,14 @@ func TestCheck(t *testing.T) {
 			writeFile(t, root, "backends/plain/old_gen.go", text)
 		}, "backends/plain/old_gen.go: stale: nothing generates it any more", true},
 		{"stale after a change of the spec", func(t *testing.T, root string) {
-			writeFile(t, root, "backends/plain/conformancetest/harness_test.go", readFile(t, ".", "testdata/good/everything/hand/backends/alpha/conformancetest/harness_test.go"))
-			replace(t, root, "backends.yaml", "    options:\n", "    conformance: {}\n    options:\n")
+			text := readFile(t, root, "backends.yaml")
+			entry := strings.NewReplacer("name: plain", "name: zeta", "plain", "zeta", "ready", "planned", "    conformance: {}\n", "").Replace(text[strings.Index(text, "  - name: plain"):])
+			writeFile(t, root, "backends.yaml", text+entry)
 			if status, out := gen("-C", root); status != 0 {
 				t.Fatal(out)
 			}
-			replace(t, root, "backends.yaml", "    conformance: {}\n", "")
-			if err := os.Remove(filepath.Join(root, "backends/plain/conformancetest/go.mod")); err != nil {
-				t.Fatal(err)
-			}
-		}, "backends/plain/conformancetest/conformance_gen_test.go: stale", true},
+			writeFile(t, root, "backends.yaml", text)
+		}, "backends/zeta/options_gen.go: stale", true},
 		{"hand-written file in the way", func(t *testing.T, root string) {
 			writeFile(t, root, "compose.yaml", "services: {}\n")
 			dropFromManifest(t, root, "compose.yaml")
@@ -149,9 +147,11 @@ func TestCheck(t *testing.T) {
 		{"planned backend with a module", func(t *testing.T, root string) { replace(t, root, "backends.yaml", "status: ready", "status: planned") },
 			"backends.yaml: backend plain has a module but the status planned; allowed: ready", false},
 		{"test module without a key", func(t *testing.T, root string) {
-			writeFile(t, root, "backends/plain/conformancetest/go.mod", "module x\n")
+			writeFile(t, root, "backends/zeta/conformancetest/go.mod", "module x\n")
 		},
-			"backends.yaml: backend plain has a test module in backends/plain/conformancetest but no key conformance", false},
+			"backends.yaml: module backends/zeta/conformancetest has a directory but no entry; add one under modules", false},
+		{"ready without the kit", func(t *testing.T, root string) { replace(t, root, "backends.yaml", "    conformance: {}\n", "") },
+			"backends.yaml: backend plain is ready but has no key conformance, so that the kit does not run on it; write its harness and add the key", false},
 		{"bad spec", func(t *testing.T, root string) { replace(t, root, "backends.yaml", "calls: 1", "cals: 1") }, "backends.yaml:19: backends[plain].capabilities: key \"calls\" is missing", false},
 		{"bad list of rules", func(t *testing.T, root string) { writeFile(t, root, "conformance/rules.txt", "x\n") }, "conformance/rules.txt:1: ", false},
 	} {
