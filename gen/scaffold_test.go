@@ -14,6 +14,7 @@ func TestNew(t *testing.T) {
 	for _, name := range []string{"aaa", "toy"} { // before and after the entry that is there
 		t.Run(name, func(t *testing.T) {
 			root := repository(t)
+			realModules(t, root)
 			if status, out := gen("-C", root, "new", name); status != 0 {
 				t.Fatal(out)
 			}
