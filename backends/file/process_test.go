@@ -573,8 +573,9 @@ func elect(dir, group, participant string, ttl time.Duration) {
 	if err != nil {
 		panic(err)
 	}
+	changes := e.Changes(ctx, multilock.Changed) // before the run: none is missed
 	go func() {
-		for c := range e.Changes(ctx, multilock.Changed) {
+		for c := range changes {
 			if p := c.Leader.Participant; p != "" && p != participant {
 				fmt.Println("following", c.Leader.Participant)
 			}
