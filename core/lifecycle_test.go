@@ -34,6 +34,25 @@ func TestRunReturnsWhatWorkReturns(t *testing.T) {
 	})
 }
 
+// TestStopAfterTheEnd: the context of Run may end in the moment its work returns
+// nil; the stop that follows finds a run that is over.
+func TestStopAfterTheEnd(t *testing.T) {
+	bubble(t, func(t *testing.T, s *fakeStore, b *Backend) {
+		e := newElector(t, b, Options{})
+		var r *run
+		err := e.Run(t.Context(), func(context.Context, Term) error {
+			e.mu.Lock()
+			r = e.run
+			e.mu.Unlock()
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.stop(context.Canceled, time.Second) // as Run's AfterFunc, late
+	})
+}
+
 func TestPanicInWorkResignsAndGoesOn(t *testing.T) {
 	bubble(t, func(t *testing.T, s *fakeStore, b *Backend) {
 		e := newElector(t, b, Options{})

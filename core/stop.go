@@ -1,6 +1,7 @@
 package multilock
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -293,7 +294,9 @@ func (r *run) finish(err error) {
 	e.mu.Lock()
 	r.endErr = err
 	if r.stopCause == nil {
-		r.stopCause = err
+		// Never nil from now on: a stop that comes in this moment, because the
+		// context of Run ends while its work returns nil, would close it again.
+		r.stopCause = cmp.Or(err, ErrStopped)
 		close(r.stopping)
 	}
 	asks := r.asks
