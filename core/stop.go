@@ -1,7 +1,6 @@
 package multilock
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -293,10 +292,8 @@ func (r *run) finish(err error) {
 	}
 	e.mu.Lock()
 	r.endErr = err
-	if r.stopCause == nil {
-		// Never nil from now on: a stop that comes in this moment, because the
-		// context of Run ends while its work returns nil, would close it again.
-		r.stopCause = cmp.Or(err, ErrStopped)
+	if r.stopCause == nil { // from here on stop finds that it has been asked for
+		r.stopCause = ErrStopped
 		close(r.stopping)
 	}
 	asks := r.asks
