@@ -3,8 +3,8 @@
 package model
 
 import (
-	"slices"
 	"regexp"
+	"slices"
 	"time"
 )
 
