@@ -21,8 +21,10 @@ func (s *store) Resign(ctx context.Context, t driver.Term) error {
 	if c == nil || c.session != l.session {
 		// Not known to this process, or gone with its session. It may still be an
 		// orphan of ours.
+		if c != nil {
+			s.forget(c)
+		}
 		c = s.newClaim(claimKey{t.Group, t.Nonce}, l.session)
-		c.token = t.Token
 		s.claims[c.claimKey] = c
 	}
 	if c.lost && !c.ending {
