@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -31,6 +32,11 @@ type Hook struct {
 	changed  chan struct{}
 	observer observer
 	limit    time.Duration // for the session on a new connection
+	tick     time.Duration
+
+	// When the server was last heard, and last written to, by time.Since(born).
+	born         time.Time
+	heard, wrote atomic.Int64
 }
 
 // link is a connection with a session.
@@ -43,7 +49,7 @@ type link struct {
 }
 
 // observer is told what happens, from the library's goroutines: it must not
-// block.
+// block. sessionEnded comes before the server can know, if it is us who end it.
 type observer interface {
 	connected(link)
 	sessionEnded()
@@ -61,12 +67,15 @@ func NewHook(dialer zk.Dialer, events zk.EventCallback) *Hook {
 	if dialer == nil {
 		dialer = net.DialTimeout
 	}
-	return &Hook{dialer: dialer, events: events, changed: make(chan struct{}), limit: handshakeLimit}
+	return &Hook{dialer: dialer, events: events, changed: make(chan struct{}), limit: handshakeLimit, born: time.Now()}
 }
 
 // Dial is for zk.WithDialer.
 func (h *Hook) Dial(network, address string, timeout time.Duration) (net.Conn, error) {
-	c, err := h.dialer(network, address, timeout)
+	c, err := net.Conn(nil), h.hush()
+	if err == nil {
+		c, err = h.dialer(network, address, timeout)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err != nil {
@@ -75,7 +84,7 @@ func (h *Hook) Dial(network, address string, timeout time.Duration) (net.Conn, e
 		h.tell()
 		return nil, err
 	}
-	w := &wire{Conn: c, opened: time.Now()}
+	w := &wire{Conn: c, hook: h, opened: time.Now()}
 	h.current = w
 	time.AfterFunc(h.limit, func() {
 		if !h.welcomed(w) {
@@ -83,6 +92,28 @@ func (h *Hook) Dial(network, address string, timeout time.Duration) (net.Conn, e
 		}
 	})
 	return w, nil
+}
+
+// errHush is the error of a dial that was not made, see hush.
+var errHush = errors.New("the session is left to expire: its time-out passed without an answer")
+
+// hush holds back new connections after the session's time-out has passed without
+// an answer. The terms of the session are over then; but if our requests still
+// arrive and only the answers are lost, each attempt to take up the session again
+// would keep it alive, and nobody else could ever lead. So the servers must not
+// hear of it until it has certainly expired.
+func (h *Hook) hush() error {
+	h.mu.Lock()
+	session, timeout, tick := h.link.session, h.link.timeout, h.tick
+	h.mu.Unlock()
+	now := time.Since(h.born)
+	if session == 0 || now-time.Duration(h.heard.Load()) < timeout {
+		return nil
+	}
+	if now-time.Duration(h.wrote.Load()) < timeout+2*tick {
+		return errHush
+	}
+	return nil
 }
 
 // Event is for zk.WithEventCallback.
@@ -111,19 +142,15 @@ func (h *Hook) Event(e zk.Event) {
 		h.link.up = false
 		h.tell()
 	case e.Type == zk.EventNotWatching:
-		// Close ends the session with an orderly request. Every watch is then
-		// told so, and there is one for each term.
-		if errors.Is(e.Err, zk.ErrClosing) && !h.closed {
-			h.link.up, h.link.session, h.closed = false, 0, true
-			report = func() { o.sessionEnded() }
-			h.tell()
+		if errors.Is(e.Err, zk.ErrClosing) { // closed while there was no connection
+			report = h.ending
 		}
 	case e.Path != "":
 		report = func() { o.nodeEvent(e) }
 	}
 	h.mu.Unlock()
 	if report != nil && o != nil {
-		report()
+		report() // without the lock: it takes locks of its own
 	}
 	if h.events != nil {
 		h.events(e)
@@ -168,13 +195,13 @@ func (h *Hook) cut(epoch uint64) {
 }
 
 // attach makes o the observer; it reports false if there is one.
-func (h *Hook) attach(o observer, limit time.Duration) bool {
+func (h *Hook) attach(o observer, limit, tick time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.observer != nil {
 		return false
 	}
-	h.observer, h.limit = o, limit
+	h.observer, h.limit, h.tick = o, limit, tick
 	return true
 }
 
@@ -185,10 +212,12 @@ func (h *Hook) detach() {
 	h.tell()
 }
 
-// wire reads along the beginning of what the server sends: the answer to the
-// request for a session. welcome is guarded by the Hook.
+// wire reads along the beginning of what the server sends, the answer to the
+// request for a session, and notices the request that ends the session. welcome
+// is guarded by the Hook.
 type wire struct {
 	net.Conn
+	hook    *Hook
 	opened  time.Time
 	head    []byte
 	welcome bool
@@ -198,8 +227,41 @@ type wire struct {
 // milliseconds and the session.
 const welcomeSize = 4 + 4 + 4 + 8
 
+// closeSession is the operation that ends a session.
+const closeSession = -11
+
+// Write tells the observer of the end of the session before the server can know
+// of it. The library writes each packet at once: its length, a number, the
+// operation.
+func (w *wire) Write(b []byte) (int, error) {
+	if w.welcome && len(b) >= 12 && int32(binary.BigEndian.Uint32(b[8:])) == closeSession {
+		w.hook.ending()
+	}
+	w.hook.wrote.Store(int64(time.Since(w.hook.born)))
+	return w.Conn.Write(b)
+}
+
+// ending is run when the client is being closed.
+func (h *Hook) ending() {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return
+	}
+	h.link.up, h.link.session, h.closed = false, 0, true
+	o := h.observer
+	h.tell()
+	h.mu.Unlock()
+	if o != nil {
+		o.sessionEnded()
+	}
+}
+
 func (w *wire) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
+	if n > 0 {
+		w.hook.heard.Store(int64(time.Since(w.hook.born)))
+	}
 	if missing := welcomeSize - len(w.head); missing > 0 && n > 0 {
 		w.head = append(w.head, b[:min(n, missing)]...)
 	}

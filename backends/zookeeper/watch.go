@@ -25,16 +25,14 @@ type watch struct {
 type event struct {
 	kind  eventKind
 	group string
-	lost  []claimKey
 }
 
 type eventKind int
 
 const (
-	freed    eventKind = iota // the lock node is gone
-	touched                   // it was made or changed
-	linked                    // there is a new connection
-	finished                  // the session has ended
+	freed   eventKind = iota // the lock node is gone
+	touched                  // it was made or changed
+	linked                   // there is a new connection
 )
 
 // rearmDelay gives the attempt that follows a wake-up the time to set the watch
@@ -56,11 +54,11 @@ func (s *store) sessionEnded() {
 		s.hosts.Connected() // the next attempt need not wait
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := event{kind: finished}
+	sub := s.sub
+	var lost []claimKey
 	for _, c := range s.claims {
 		if s.losing(c) {
-			e.lost = append(e.lost, c.claimKey)
+			lost = append(lost, c.claimKey)
 		}
 		s.forget(c)
 	}
@@ -69,7 +67,15 @@ func (s *store) sessionEnded() {
 		w.counter++
 		s.tidy(group)
 	}
-	s.queue(e)
+	s.mu.Unlock()
+	// Not through dispatch: another may lead as soon as this returns.
+	if sub != nil {
+		sub.tell(func(sink driver.Sink) {
+			for _, k := range lost {
+				sink.Lost(k.group, k.nonce)
+			}
+		})
+	}
 }
 
 func (s *store) nodeEvent(e zk.Event) {
@@ -150,10 +156,6 @@ func (s *store) handle(e event, sub *subscription) {
 		}
 	}
 	switch e.kind {
-	case finished:
-		for _, k := range e.lost {
-			tell(func(sink driver.Sink) { sink.Lost(k.group, k.nonce) })
-		}
 	case linked:
 		tell(driver.Sink.WakeAll)
 		s.mu.Lock()
