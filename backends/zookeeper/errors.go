@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/go-zookeeper/zk"
 	"github.com/multilock/multilock-go/core/driver"
@@ -28,7 +29,10 @@ func explain(err error) error {
 // lostConnection reports whether err says nothing but that the connection, and
 // with it perhaps the answer, is gone.
 func lostConnection(err error) bool {
-	return errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) ||
+	if _, ok := errors.AsType[net.Error](err); ok && !errors.Is(err, context.DeadlineExceeded) {
+		return true // the library passes on what writing returned
+	}
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) ||
 		errors.Is(err, zk.ErrSessionMoved) || errors.Is(err, zk.ErrSessionExpired) || errors.Is(err, errMoved)
 }
 
