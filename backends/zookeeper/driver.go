@@ -120,10 +120,10 @@ func shortening(o Options) time.Duration { return 2*gap(o) + o.SessionTimeout/20
 // shorter than a handful of heartbeats.
 func (o Options) validate(bool) error {
 	if o.SessionTimeout%time.Millisecond != 0 {
-		return invalid("zookeeper.Options.SessionTimeout", o.SessionTimeout.String(), "must be whole milliseconds")
+		return invalid("zookeeper.Options.SessionTimeout in milliseconds", o.SessionTimeout.String(), "must be a whole number")
 	}
 	if o.SessionTimeout < 4*o.Tick {
-		return invalid("zookeeper.Options.SessionTimeout", o.SessionTimeout.String(), "must be at least four times Tick ("+o.Tick.String()+")")
+		return invalid("zookeeper.Options.SessionTimeout and Tick", o.SessionTimeout.String()+" and "+o.Tick.String(), "must be so that the time-out is four ticks at least")
 	}
 	return nil
 }

@@ -267,12 +267,15 @@ func (s *store) latest(l link) proof {
 }
 
 // lifetime is what a confirmed write guarantees, counted from t0, the beginning
-// of the call: the session's time-out less the age of the proof. It is 0 if the
-// clocks contradict each other, as after a suspend, which the monotonic clock
-// does not count.
+// of the call.
 func (p proof) lifetime(timeout time.Duration, t0 time.Time) time.Duration {
-	mono := t0.Sub(p.at)
-	wall := t0.Round(0).Sub(p.at.Round(0))
+	return remaining(timeout, t0.Sub(p.at), t0.Round(0).Sub(p.at.Round(0)))
+}
+
+// remaining is timeout less the age of a proof on the monotonic and on the wall
+// clock; nothing if these contradict each other, as after a suspend, which the
+// monotonic clock does not count.
+func remaining(timeout, mono, wall time.Duration) time.Duration {
 	if d := wall - mono; d < -maxClockGap || d > maxClockGap {
 		return 0
 	}

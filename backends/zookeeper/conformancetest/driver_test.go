@@ -2,6 +2,7 @@ package conformancetest
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -277,14 +278,15 @@ func TestMisconfiguration(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	conn := w.conn()
-	if _, err := conn.Create("/locked", nil, 0, zk.DigestACL(zk.PermAll, "u", "p")); err != nil && !errors.Is(err, zk.ErrNodeExists) {
+	locked := fmt.Sprintf("/locked%d", run)
+	if _, err := conn.Create(locked, nil, 0, zk.DigestACL(zk.PermAll, "u", "p")); err != nil {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*zookeeper.Options){
 		"no such root":         func(o *zookeeper.Options) { o.RootPath, o.NoAutoCreate = "/nowhere/at/all", true },
-		"closed by ACL":        func(o *zookeeper.Options) { o.RootPath = "/locked/root" },
-		"wrong digest":         func(o *zookeeper.Options) { o.RootPath, o.AuthDigest = "/locked/root", "u:wrong" },
-		"session too long":     func(o *zookeeper.Options) { o.SessionTimeout = time.Minute },
+		"closed by ACL":        func(o *zookeeper.Options) { o.RootPath = locked + "/root" },
+		"wrong digest":         func(o *zookeeper.Options) { o.RootPath, o.AuthDigest = locked + "/root", "u:wrong" },
+		"session too long":     func(o *zookeeper.Options) { o.SessionTimeout = 30 * time.Minute },
 		"list without a right": func(o *zookeeper.Options) { o.ACL = zookeeper.ACL{{Scheme: "nonsense", ID: "x", Perms: 31}} },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -295,9 +297,9 @@ func TestMisconfiguration(t *testing.T) {
 		})
 	}
 	t.Run("right digest", func(t *testing.T) {
-		c := w.open(func(o *zookeeper.Options) { o.RootPath, o.AuthDigest = "/locked/root", "u:p" })
+		c := w.open(func(o *zookeeper.Options) { o.RootPath, o.AuthDigest = locked + "/root", "u:p" })
 		c.keeps(c.win("g"))
-		_, _, err := conn.Get("/locked/root/g")
+		_, _, err := conn.Get(locked+"/root/g")
 		if !errors.Is(err, zk.ErrNoAuth) {
 			t.Fatalf("others may read the nodes: %v", err)
 		}

@@ -106,6 +106,7 @@ func roles(t *testing.T, servers []*zkserver.Server) (leader *zkserver.Server, f
 // The ensemble's leader is killed during an election: the term stays if the
 // session outlives the ensemble's own election, and is never doubled.
 func TestEnsembleLeaderKilled(t *testing.T) {
+	ownServers(t)
 	servers := zkserver.StartEnsemble(t, zkserver.Options{Tick: tick})
 	e := &election{t: t}
 	const long = 6 * time.Second // 60 ticks, far more than electing a leader takes
@@ -141,6 +142,7 @@ func TestEnsembleLeaderKilled(t *testing.T) {
 // longer than its clients' sessions last. The elector connected to it must stop
 // believing before another leads.
 func TestServerCutFromQuorum(t *testing.T) {
+	ownServers(t)
 	peers := newPeers(t)
 	// The cut-off server keeps its clients for 60 ticks, three times their TTL.
 	servers := zkserver.StartEnsemble(t, zkserver.Options{Tick: tick, SyncTicks: 60, Peers: peers.between})
@@ -188,6 +190,7 @@ func TestServerCutFromQuorum(t *testing.T) {
 
 // All servers but one are stopped: nobody leads, and afterwards somebody does.
 func TestMinority(t *testing.T) {
+	ownServers(t)
 	servers := zkserver.StartEnsemble(t, zkserver.Options{Tick: tick, SyncTicks: 60})
 	_, followers := roles(t, servers)
 	e := &election{t: t}
@@ -218,6 +221,7 @@ func TestMinority(t *testing.T) {
 // The links between servers stall, break and come back at random while electors
 // on all servers compete.
 func TestChaosBetweenServers(t *testing.T) {
+	ownServers(t)
 	peers := newPeers(t)
 	servers := zkserver.StartEnsemble(t, zkserver.Options{Tick: tick, SyncTicks: 30, Peers: peers.between})
 	e := &election{t: t}

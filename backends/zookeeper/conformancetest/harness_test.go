@@ -51,9 +51,8 @@ func (c countingConn) Write(b []byte) (int, error) {
 // newHarness gives clients of two kinds: NewDriver ones have a *zk.Conn of the
 // application, NewLinked ones and child processes one of the backend's own.
 func newHarness(tb conformance.TB) conformance.Harness {
-	s := server()
-	root := fmt.Sprintf("/kit%d", roots.Add(1))
-	options := zookeeper.Options{Servers: []string{s.Addr}, RootPath: root, SessionTimeout: ttl, Tick: tick}
+	root := fmt.Sprintf("/kit%d-%d", run, roots.Add(1))
+	options := zookeeper.Options{Servers: addrs(), RootPath: root, SessionTimeout: ttl, Tick: tick}
 	operator := func(tb conformance.TB, do func(c *zk.Conn) error) {
 		tb.Helper()
 		c, _, err := zk.Connect(options.Servers, 10*time.Second, zk.WithLogInfo(false))
@@ -67,7 +66,7 @@ func newHarness(tb conformance.TB) conformance.Harness {
 	}
 	var requests atomic.Int64
 
-	return conformance.Harness{
+	h := conformance.Harness{
 		Name: "zookeeper",
 		TTL:  ttl,
 		NewDriver: func(tb conformance.TB) (driver.Driver, driver.Info) {
@@ -93,7 +92,7 @@ func newHarness(tb conformance.TB) conformance.Harness {
 		},
 		NewLinked: func(tb conformance.TB) (driver.Driver, driver.Info, conformance.Link) {
 			tb.Helper()
-			p := proxy.Start(tb, s.Addr)
+			p := proxy.Start(tb, options.Servers[0])
 			o := options
 			o.Servers = []string{p.Addr()}
 			d, info, err := zookeeper.NewDriver(o)
@@ -130,11 +129,7 @@ func newHarness(tb conformance.TB) conformance.Harness {
 			}
 			c.end()
 		},
-		Restart: func(tb conformance.TB) {
-			tb.Helper()
-			s.Restart()
-		},
-		// URL: "zookeeper://" + s.Addr + root + "?" + url.Values{"multilock.session_timeout": {ttl.String()}, "multilock.tick": {tick.String()}}.Encode(),
+		// URL: "zookeeper://" + strings.Join(options.Servers, ",") + root + "?" + url.Values{"multilock.session_timeout": {ttl.String()}, "multilock.tick": {tick.String()}}.Encode(),
 		Requests: requests.Load,
 		// The server that Restart has started is waited for until it ends.
 		IgnoreGoroutines: []string{"testservers/proc."},
@@ -150,6 +145,15 @@ func newHarness(tb conformance.TB) conformance.Harness {
 			conformance.PowerManualClock: "a real server's clock cannot be stopped",
 		},
 	}
+	if elsewhere != nil {
+		h.Missing[conformance.PowerRestart] = "the server is not ours"
+	} else {
+		h.Restart = func(tb conformance.TB) {
+			tb.Helper()
+			server().Restart()
+		}
+	}
+	return h
 }
 
 // link adapts a proxy to the kit.

@@ -17,20 +17,37 @@ import (
 	zkserver "github.com/multilock/multilock-go/testservers/zookeeper"
 )
 
-const (
-	tick     = 100 * time.Millisecond
-	ttl      = 2 * time.Second
-	patience = 20 * time.Second
+const patience = 20 * time.Second
+
+// The server that most tests share, with times as short as it can; those that
+// stop servers or cut them off start their own. elsewhere is the server of
+// MULTILOCK_TEST_ZOOKEEPER_URL, which has its own tick.
+var (
+	tick = 100 * time.Millisecond
+	ttl  = 2 * time.Second
+
+	scope     = &proc.Scope{}
+	server    = sync.OnceValue(func() *zkserver.Server { return zkserver.Start(scope, zkserver.Options{Tick: tick}) })
+	elsewhere []string
+	roots     atomic.Int64
 )
 
-// The server that most tests share; those that stop or cut it start their own.
-var (
-	scope  = &proc.Scope{}
-	server = sync.OnceValue(func() *zkserver.Server { return zkserver.Start(scope, zkserver.Options{Tick: tick}) })
-	roots  atomic.Int64
-)
+// Names below the root of a server that other runs may have used before.
+var run = time.Now().UnixMilli()
 
 func TestMain(m *testing.M) {
+	if raw := os.Getenv("MULTILOCK_TEST_ZOOKEEPER_URL"); raw != "" {
+		d, err := zookeeper.ParseURL(raw)
+		if err != nil {
+			panic(err)
+		}
+		elsewhere = d.Servers
+		tick = 2 * time.Second
+		if d.Tick != 0 {
+			tick = d.Tick
+		}
+		ttl = 4 * tick
+	}
 	code := m.Run()
 	scope.Close()
 	os.Exit(code)
@@ -43,10 +60,26 @@ type world struct {
 	root    string
 }
 
-func newWorld(t testing.TB) *world { return worldOn(t, server().Addr) }
+func newWorld(t testing.TB) *world { return worldOn(t, addrs()...) }
+
+// addrs are the servers that most tests use.
+func addrs() []string {
+	if elsewhere != nil {
+		return elsewhere
+	}
+	return []string{server().Addr}
+}
+
+// ownServers skips a test that stops servers where the tests use another's.
+func ownServers(t *testing.T) {
+	t.Helper()
+	if elsewhere != nil {
+		t.Skip("this test starts, stops and cuts off servers of its own: unset MULTILOCK_TEST_ZOOKEEPER_URL")
+	}
+}
 
 func worldOn(t testing.TB, servers ...string) *world {
-	return &world{t: t, servers: servers, root: fmt.Sprintf("/test%d/nested", roots.Add(1))}
+	return &world{t: t, servers: servers, root: fmt.Sprintf("/test%d-%d/nested", run, roots.Add(1))}
 }
 
 func (w *world) options() zookeeper.Options {
