@@ -285,7 +285,7 @@ func TestMisconfiguration(t *testing.T) {
 	for name, change := range map[string]func(*zookeeper.Options){
 		"no such root":         func(o *zookeeper.Options) { o.RootPath, o.NoAutoCreate = "/nowhere/at/all", true },
 		"closed by ACL":        func(o *zookeeper.Options) { o.RootPath = locked + "/root" },
-		"wrong digest":         func(o *zookeeper.Options) { o.RootPath, o.AuthDigest = locked + "/root", "u:wrong" },
+		"wrong digest":         func(o *zookeeper.Options) { o.RootPath, o.AuthDigest = locked+"/root", "u:wrong" },
 		"session too long":     func(o *zookeeper.Options) { o.SessionTimeout = 30 * time.Minute },
 		"list without a right": func(o *zookeeper.Options) { o.ACL = zookeeper.ACL{{Scheme: "nonsense", ID: "x", Perms: 31}} },
 	} {
@@ -297,9 +297,9 @@ func TestMisconfiguration(t *testing.T) {
 		})
 	}
 	t.Run("right digest", func(t *testing.T) {
-		c := w.open(func(o *zookeeper.Options) { o.RootPath, o.AuthDigest = locked + "/root", "u:p" })
+		c := w.open(func(o *zookeeper.Options) { o.RootPath, o.AuthDigest = locked+"/root", "u:p" })
 		c.keeps(c.win("g"))
-		_, _, err := conn.Get(locked+"/root/g")
+		_, _, err := conn.Get(locked + "/root/g")
 		if !errors.Is(err, zk.ErrNoAuth) {
 			t.Fatalf("others may read the nodes: %v", err)
 		}
