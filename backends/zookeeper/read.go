@@ -12,8 +12,7 @@ import (
 // Leader reads the lock node from the server this client is connected to, which
 // may be behind the ensemble by a moment.
 func (s *store) Leader(ctx context.Context, group string) (driver.Record, error) {
-	l, err := s.ready(ctx)
-	if err != nil {
+	if _, err := s.ready(ctx); err != nil {
 		return driver.Record{}, err
 	}
 	n, err := s.get(ctx, s.lockPath(group))
@@ -24,18 +23,7 @@ func (s *store) Leader(ctx context.Context, group string) (driver.Record, error)
 		return driver.Record{}, explain(err)
 	}
 	rec, _ := decodeLock(group, n.data, n.stat)
-	if n.stat.EphemeralOwner == l.session && s.givenUp(rec) {
-		return driver.Record{}, driver.ErrNoLeader
-	}
 	return rec, nil
-}
-
-// givenUp reports whether rec, of our session, is one that is about to be removed.
-func (s *store) givenUp(rec driver.Record) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.claims[claimKey{rec.Group, rec.Nonce}]
-	return c != nil && c.ending
 }
 
 // Leaders reads many lock nodes; the requests share the one connection and do not

@@ -55,16 +55,26 @@ func (s *store) renew(ctx context.Context, t0 time.Time, reqs []driver.RenewRequ
 		report(driver.RenewResult{Index: i, Granted: granted, Err: explain(err)})
 	}
 
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	claims := make(map[int]*claim, len(todo))
 	for _, i := range todo {
-		if c := s.renewing(claimKey{reqs[i].Term.Group, reqs[i].Term.Nonce}, l); c != nil {
+		c, ending := s.renewing(claimKey{reqs[i].Term.Group, reqs[i].Term.Nonce}, l)
+		switch {
+		case ending != nil: // its record goes first, so that the answer is the whole truth
+			wg.Go(func() {
+				_ = s.remove(ctx, ending, false) // whatever comes of it, the term is over
+				answer(i, 0, driver.ErrLost)
+			})
+		case c == nil:
+			answer(i, 0, driver.ErrLost)
+		default:
 			claims[i] = c
 			defer s.release(c)
-		} else {
-			answer(i, 0, driver.ErrLost)
 		}
 	}
 	if len(claims) == 0 {
+		wg.Wait()
 		return rest, failure
 	}
 
@@ -78,7 +88,6 @@ func (s *store) renew(ctx context.Context, t0 time.Time, reqs []driver.RenewRequ
 		return rest, err
 	}
 	lifetime := p.lifetime(l.timeout, t0)
-	var wg sync.WaitGroup
 	for i, c := range claims {
 		req := reqs[i]
 		granted := min(req.TTL, lifetime)
@@ -101,17 +110,20 @@ func (s *store) renew(ctx context.Context, t0 time.Time, reqs []driver.RenewRequ
 	return rest, failure
 }
 
-// renewing returns the claim to renew, which cannot lapse until release; nil if
-// the term is certainly over.
-func (s *store) renewing(key claimKey, l link) *claim {
+// renewing returns the claim to renew, which cannot lapse until release, or one
+// that is ending; neither if the term is certainly over.
+func (s *store) renewing(key claimKey, l link) (c, ending *claim) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.claims[key]
-	if c == nil || c.lost || c.ending || c.session != l.session || !c.held && !c.unsure {
-		return nil
+	c = s.claims[key]
+	switch {
+	case c == nil || c.lost || c.session != l.session || !c.held && !c.unsure:
+		return nil, nil
+	case c.ending:
+		return nil, c
 	}
 	c.inflight++
-	return c
+	return c, nil
 }
 
 // undoubted reports whether the lock node of c is known to be ours up to the
