@@ -74,6 +74,7 @@ func (s *store) removeOnce(ctx context.Context, c *claim, resign bool, sent *boo
 	s.mu.Lock()
 	forgotten := s.claims[c.claimKey] != c
 	sync := c.unsure || *sent
+	known, groupVer := resign && c.held && !sync, c.groupVer
 	s.mu.Unlock()
 	if forgotten || l.session != c.session {
 		return driver.ErrLost // removed by another call, or gone with its session
@@ -84,7 +85,16 @@ func (s *store) removeOnce(ctx context.Context, c *claim, resign bool, sent *boo
 		}
 	}
 	for range 10 {
-		group, lock, err := s.readInOrder(ctx, c.group)
+		var group, lock node
+		if known { // the version since our acquisition; only the lock node is looked at
+			known = false
+			group.stat = &zk.Stat{Version: groupVer}
+			if lock, err = s.get(ctx, s.lockPath(c.group)); errors.Is(err, zk.ErrNoNode) {
+				continue
+			}
+		} else {
+			group, lock, err = s.readInOrder(ctx, c.group)
+		}
 		switch {
 		case errors.Is(err, zk.ErrNoNode):
 			return driver.ErrLost
