@@ -3,6 +3,8 @@ package conformancetest
 import (
 	"fmt"
 	"net"
+	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/go-zookeeper/zk"
 	"github.com/multilock/multilock-go/backends/zookeeper"
 	"github.com/multilock/multilock-go/conformance"
+	"github.com/multilock/multilock-go/conformance/porcupinecheck"
 	"github.com/multilock/multilock-go/core/driver"
 	"github.com/multilock/multilock-go/testservers/proxy"
 )
@@ -129,8 +132,9 @@ func newHarness(tb conformance.TB) conformance.Harness {
 			}
 			c.end()
 		},
-		// URL: "zookeeper://" + strings.Join(options.Servers, ",") + root + "?" + url.Values{"multilock.session_timeout": {ttl.String()}, "multilock.tick": {tick.String()}}.Encode(),
+		URL:      "zookeeper://" + strings.Join(options.Servers, ",") + root + "?" + url.Values{"multilock.session_timeout": {ttl.String()}, "multilock.tick": {tick.String()}}.Encode(),
 		Requests: requests.Load,
+		Checker:  porcupinecheck.Checker{},
 		// The server that Restart has started is waited for until it ends.
 		IgnoreGoroutines: []string{"testservers/proc."},
 		Missing: map[conformance.Power]string{
@@ -140,8 +144,6 @@ func newHarness(tb conformance.TB) conformance.Harness {
 			conformance.PowerStepClock:   "sessions are timed by a clock that cannot be stepped",
 			conformance.PowerLoseData:    "transaction ids begin again in an ensemble without its data; the documentation says so",
 			conformance.PowerSnapshot:    "a restored ensemble has its old transaction ids; the documentation says so",
-			conformance.PowerProcess:     "not written yet",
-			conformance.PowerChecker:     "not written yet",
 			conformance.PowerManualClock: "a real server's clock cannot be stopped",
 		},
 	}

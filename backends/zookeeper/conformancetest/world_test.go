@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 	"github.com/multilock/multilock-go/backends/zookeeper"
+	"github.com/multilock/multilock-go/conformance"
 	"github.com/multilock/multilock-go/core/driver"
 	"github.com/multilock/multilock-go/testservers/proc"
 	zkserver "github.com/multilock/multilock-go/testservers/zookeeper"
@@ -48,9 +49,7 @@ func TestMain(m *testing.M) {
 		}
 		ttl = 4 * tick
 	}
-	code := m.Run()
-	scope.Close()
-	os.Exit(code)
+	conformance.Main(m, zookeeper.OpenURL, scope.Close)
 }
 
 // world is a fresh root in a store.
