@@ -2,6 +2,7 @@ package zookeeper
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -29,6 +30,9 @@ func explain(err error) error {
 // lostConnection reports whether err says nothing but that the connection, and
 // with it perhaps the answer, is gone.
 func lostConnection(err error) bool {
+	if errors.Is(err, errOffline) {
+		return false // there was none
+	}
 	if _, ok := errors.AsType[net.Error](err); ok && !errors.Is(err, context.DeadlineExceeded) {
 		return true // the library passes on what writing returned
 	}
@@ -42,11 +46,17 @@ var errMoved = errors.New("zookeeper: the session ended during the request")
 
 // offline is the error of an operation that found no connection to use.
 func offline(why, dial error) error {
-	if dial != nil {
-		return fmt.Errorf("zookeeper: not connected: %w (last attempt: %w)", why, dial)
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](dial); ok {
+		return driver.Misconfigured(fmt.Errorf("zookeeper: %w", dial), "TLSConfig must trust the certificates of the servers")
 	}
-	return fmt.Errorf("zookeeper: not connected: %w", why)
+	if dial != nil {
+		return fmt.Errorf("%w: %w (last attempt: %w)", errOffline, why, dial)
+	}
+	return fmt.Errorf("%w: %w", errOffline, why)
 }
+
+// errOffline marks operations that were not sent.
+var errOffline = errors.New("zookeeper: not connected")
 
 // errAllFailed is why a call gives up before its context ends.
 var errAllFailed = errors.New("no server accepts connections")

@@ -297,3 +297,25 @@ func (p *peers) heal() {
 		l.Restore()
 	}
 }
+
+// An elector with nothing but a group, on a server with the usual tick.
+func TestDefaults(t *testing.T) {
+	ownServers(t)
+	s := zkserver.Start(t, zkserver.Options{Tick: 2 * time.Second})
+	e := &election{t: t}
+	el := e.join("a", zookeeper.Options{Servers: []string{s.Addr}})
+	eventually(t, "it leads", el.IsLeader)
+	o := el.Options()
+	t.Logf("TTL %v, margin %v, heartbeat %v, worst case %v", o.HeartbeatTimeout, o.Margin, o.HeartbeatInterval, el.WorstCaseFailover())
+	if o.HeartbeatTimeout != 15*time.Second || o.HeartbeatInterval < 3*time.Second {
+		t.Errorf("TTL %v, heartbeat %v", o.HeartbeatTimeout, o.HeartbeatInterval)
+	}
+	for began := time.Now(); time.Since(began) < 12*time.Second; time.Sleep(10 * time.Millisecond) {
+		if !el.IsLeader() {
+			t.Fatal("it does not lead any more")
+		}
+	}
+	if e.led() != 1 {
+		t.Errorf("%d terms", e.led())
+	}
+}
