@@ -1,0 +1,341 @@
+package sqlserver
+
+import (
+	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	mssql "github.com/microsoft/go-mssqldb"
+
+	"github.com/multilock/multilock-go/core/driver"
+)
+
+// leaseDriver implements driver.Driver, driver.Watcher, driver.BatchReader and
+// driver.Pinger over a *sql.DB.
+type leaseDriver struct {
+	opts Options
+	stmt statements
+	db   *sql.DB
+	// own is the dialer of a pool we opened, nil for one we were given.
+	own *dialer
+
+	// ctx ends with Close and takes every call with it.
+	ctx    context.Context
+	cancel context.CancelFunc
+	bells  *bells
+
+	mu     sync.Mutex
+	closed bool
+	ready  bool // the probe has succeeded
+	calls  sync.WaitGroup
+}
+
+// newDriver opens a pool for validated options. It does not touch the network.
+func newDriver(o Options) (driver.Driver, error) {
+	db, own, err := openPool(o)
+	if err != nil {
+		return nil, err
+	}
+	return newLeaseDriver(db, own, o), nil
+}
+
+func newLeaseDriver(db *sql.DB, own *dialer, o Options) *leaseDriver {
+	d := &leaseDriver{opts: o, stmt: newStatements(o.Schema, o.Table), db: db, own: own}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	d.bells = newBells(d)
+	return d
+}
+
+// Acquire implements driver.Driver.
+func (d *leaseDriver) Acquire(ctx context.Context, req driver.AcquireRequest) (driver.Grant, error) {
+	metadata, err := encodeMetadata(req.Metadata)
+	if err != nil {
+		return driver.Grant{}, err
+	}
+	if err := d.prepare(ctx, !d.opts.NoAutoCreate); err != nil {
+		return driver.Grant{}, err
+	}
+	ttl := req.TTL / time.Microsecond
+	sent := time.Now()
+	a, err := call(ctx, d, func(ctx context.Context) (answer, error) {
+		return d.acquire(ctx, req, int64(ttl), metadata)
+	})
+	if err != nil {
+		if hasNumber(err, errTableMissing) {
+			d.unprepare()
+		}
+		return driver.Grant{}, err
+	}
+	if a.won {
+		granted := ttl * time.Microsecond
+		d.bells.began(req.Group, req.Nonce, sent.Add(granted))
+		return driver.Grant{Token: uint64(a.token), Granted: granted, AcquiredAt: time.UnixMicro(a.acquired).UTC()}, nil
+	}
+	if a.lastNonce == req.Nonce.String() {
+		return driver.Grant{}, driver.ErrResigned
+	}
+	if a.live() {
+		rec := a.record(req.Group)
+		d.bells.held(req.Group, rec.Remaining)
+		return driver.Grant{}, &driver.HeldError{Record: rec}
+	}
+	// The holder left, or the row was removed, between the attempt and the look.
+	return driver.Grant{}, fmt.Errorf("%w: the group became free meanwhile", driver.ErrNotApplied)
+}
+
+// answer is what an acquire brought: the token, or the row as it stands.
+type answer struct {
+	row
+	won       bool
+	lastNonce string
+}
+
+func (d *leaseDriver) acquire(ctx context.Context, req driver.AcquireRequest, ttl int64, metadata any) (answer, error) {
+	var a answer
+	err := d.query(ctx, d.stmt.acquire, func(rows *sql.Rows, columns int) error {
+		if columns == 3 {
+			var open int
+			a.won = true
+			if err := rows.Scan(&a.token, &a.acquired, &open); err != nil {
+				return err
+			}
+			return checkCommitted(open)
+		}
+		return rows.Scan(&a.nonce, &a.lastNonce, &a.participant, &a.token, &a.acquired, &a.expires, &a.ttl, &a.metadata, &a.now)
+	}, sql.Named("grp", req.Group), sql.Named("nonce", req.Nonce.String()), sql.Named("participant", req.Participant),
+		sql.Named("ttl", ttl), sql.Named("metadata", metadata))
+	return a, err
+}
+
+// Resign implements driver.Driver.
+func (d *leaseDriver) Resign(ctx context.Context, t driver.Term) error {
+	ended, err := call(ctx, d, func(ctx context.Context) (int, error) {
+		var ended int
+		err := d.query(ctx, d.stmt.resign, func(rows *sql.Rows, _ int) error {
+			var open int
+			if err := rows.Scan(&ended, &open); err != nil {
+				return err
+			}
+			return checkCommitted(open)
+		}, sql.Named("grp", t.Group), sql.Named("nonce", t.Nonce.String()))
+		return ended, err
+	})
+	if err != nil {
+		return err
+	}
+	// Certain either way: the term is over, so its bell may ring.
+	d.bells.ended(t.Group, t.Nonce, ended > 0)
+	if ended == 0 {
+		return driver.ErrLost
+	}
+	return nil
+}
+
+// Leader implements driver.Driver.
+func (d *leaseDriver) Leader(ctx context.Context, group string) (driver.Record, error) {
+	if err := d.prepare(ctx, false); err != nil {
+		return driver.Record{}, d.unlessNeverCreated(err)
+	}
+	return call(ctx, d, func(ctx context.Context) (driver.Record, error) {
+		var r row
+		err := d.query(ctx, d.stmt.leader, func(rows *sql.Rows, _ int) error {
+			return rows.Scan(&r.nonce, &r.participant, &r.token, &r.acquired, &r.expires, &r.ttl, &r.metadata, &r.now)
+		}, sql.Named("grp", group))
+		if err != nil {
+			return driver.Record{}, err
+		}
+		if !r.live() {
+			return driver.Record{}, driver.ErrNoLeader
+		}
+		return r.record(group), nil
+	})
+}
+
+// Ping implements driver.Pinger: the server answers, the login works, and the
+// table is there unless it would be created.
+func (d *leaseDriver) Ping(ctx context.Context) error {
+	_, err := call(ctx, d, func(ctx context.Context) (struct{}, error) {
+		_, err := d.probe(ctx, false)
+		return struct{}{}, err
+	})
+	return err
+}
+
+// Close implements driver.Driver.
+func (d *leaseDriver) Close() error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return nil
+	}
+	d.closed = true
+	d.mu.Unlock()
+	d.bells.close() // releases the bells properly where the server answers
+	d.cancel()
+	if d.own == nil {
+		d.calls.Wait()
+		return nil
+	}
+	// A request that waits for the server ends when its connection does.
+	d.own.closeAll()
+	err := d.db.Close()
+	d.calls.Wait()
+	return err
+}
+
+// call runs f, bounded by ctx, the command timeout and Close. When ctx ends it
+// returns soon even if the SQL driver goes on waiting for the server to confirm
+// the cancellation (up to ten seconds): that request is left to end by itself.
+func call[T any](ctx context.Context, d *leaseDriver, f func(context.Context) (T, error)) (T, error) {
+	var none T
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return none, driver.ErrClosed
+	}
+	d.calls.Add(1)
+	d.mu.Unlock()
+
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	inner, cancel := context.WithTimeout(ctx, d.opts.CommandTimeout)
+	stop := context.AfterFunc(d.ctx, cancel)
+	go func() {
+		defer d.calls.Done()
+		defer cancel()
+		defer stop()
+		value, err := f(inner)
+		done <- result{value, err}
+	}()
+	var r result
+	select {
+	case r = <-done:
+	case <-inner.Done():
+		patience := time.NewTimer(cancelPatience)
+		defer patience.Stop()
+		select {
+		case r = <-done:
+		case <-patience.C:
+			r.err = inner.Err()
+		}
+	}
+	if r.err != nil && d.ctx.Err() != nil && !isContract(r.err) {
+		// Uncertain to us, but the caller asked for it.
+		return none, fmt.Errorf("%w: %w", driver.ErrClosed, r.err)
+	}
+	return r.value, classify(r.err)
+}
+
+// cancelPatience is how long a cancelled call may take to end by itself, which
+// it does at once unless the server is unreachable or does not read while busy.
+const cancelPatience = 100 * time.Millisecond
+
+// query runs one batch and hands the rows of its result sets to scan. It reads
+// to the end, because an error may follow rows.
+func (d *leaseDriver) query(ctx context.Context, text string, scan func(rows *sql.Rows, columns int) error, args ...any) error {
+	conn, err := d.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer cutWhenOver(ctx, conn)()
+	err = queryConn(ctx, conn, text, scan, args...)
+	if isReadOnly(err) {
+		discard(conn)
+	}
+	return err
+}
+
+func queryConn(ctx context.Context, conn *sql.Conn, text string, scan func(rows *sql.Rows, columns int) error, args ...any) error {
+	rows, err := conn.QueryContext(ctx, text, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for {
+		columns, err := rows.Columns()
+		if err != nil {
+			return err
+		}
+		for rows.Next() {
+			if err := scan(rows, len(columns)); err != nil {
+				return err
+			}
+		}
+		if !rows.NextResultSet() {
+			break
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	return rows.Close()
+}
+
+// discard keeps a connection from going back to the pool.
+func discard(conn *sql.Conn) {
+	_ = conn.Raw(func(any) error { return sqldriver.ErrBadConn })
+}
+
+// row is a record as it is stored; times are microseconds by the server's clock.
+type row struct {
+	nonce, participant       string
+	token, acquired, expires int64
+	ttl, now                 int64
+	metadata                 sql.NullString
+}
+
+func (r row) live() bool { return r.nonce != "" && r.expires > r.now }
+
+func (r row) record(group string) driver.Record {
+	nonce, _ := driver.ParseNonce(r.nonce) // one of another form is left zero
+	return driver.Record{
+		Term:       driver.Term{Group: group, Participant: r.participant, Token: uint64(r.token), Nonce: nonce},
+		Metadata:   decodeMetadata(r.metadata),
+		AcquiredAt: time.UnixMicro(r.acquired).UTC(),
+		TTL:        time.Duration(r.ttl) * time.Microsecond,
+		Remaining:  time.Duration(min(r.expires-r.now, r.ttl)) * time.Microsecond,
+	}
+}
+
+// encodeMetadata returns the parameter to send: JSON, or a typed NULL for none.
+func encodeMetadata(m map[string]string) (any, error) {
+	if m == nil {
+		return sql.NullString{}, nil
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	return mssql.NVarCharMax(b), nil
+}
+
+// decodeMetadata reads what encodeMetadata wrote; anything else counts as none.
+func decodeMetadata(s sql.NullString) map[string]string {
+	if s.String == "" || s.String == "{}" {
+		return nil
+	}
+	var m map[string]string
+	if json.Unmarshal([]byte(s.String), &m) != nil {
+		return nil
+	}
+	return m
+}
+
+// checkCommitted refuses connections that do not commit by themselves: what was
+// written on them would be undone when they go back to the pool.
+func checkCommitted(openTransactions int) error {
+	if openTransactions == 0 {
+		return nil
+	}
+	return driver.Misconfigured(errors.New("a transaction is open after the statement"),
+		"do not set IMPLICIT_TRANSACTIONS on the pool's connections")
+}
