@@ -37,6 +37,9 @@ type Backend struct {
 	out      outbox
 	stats    counters
 
+	ctx    context.Context // ends when the driver is about to be closed
+	cancel context.CancelFunc
+
 	mu       sync.Mutex
 	electors map[*Elector]struct{} // those with a run
 	closing  bool
@@ -68,6 +71,7 @@ func NewBackend(d driver.Driver, info driver.Info) (*Backend, error) {
 	} else if x, ok := d.(driver.BatchReader); ok {
 		b.batchReader, b.acquireBatch = x, max(1, info.ReadBatch)
 	}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.calls = &lane{b: b, limit: max(1, info.Calls)}
 	b.renewals = &lane{b: b, limit: 1}
 	if info.Hedge {
