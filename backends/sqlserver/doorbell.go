@@ -34,6 +34,7 @@ type bells struct {
 	max    int
 	groups map[string]*bell // every group that is watched or led
 	slots  int              // bells with a connection
+	doubts int              // how often connections turned out to be broken
 	poll   bool             // the poller runs
 	closed bool
 }
@@ -124,6 +125,17 @@ func (b *bells) held(group string, remaining time.Duration) {
 	}
 }
 
+// doubt is called when a request failed without an answer: the connections of
+// held bells may be as broken, which only using them shows.
+func (b *bells) doubt() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.doubts++
+	for _, g := range b.groups {
+		g.notify()
+	}
+}
+
 // group returns the entry of a group. The caller holds mu.
 func (b *bells) group(name string) *bell {
 	g := b.groups[name]
@@ -180,6 +192,7 @@ func (g *bell) leading(now time.Time) (until time.Time, ok bool) {
 type view struct {
 	watched, leading bool
 	until, expires   time.Time
+	doubts           int
 	changed          <-chan struct{}
 }
 
@@ -187,7 +200,7 @@ func (b *bells) view(g *bell) view {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	until, leading := g.leading(time.Now())
-	return view{watched: g.watched, leading: leading, until: until, expires: g.expires, changed: g.changed}
+	return view{watched: g.watched, leading: leading, until: until, expires: g.expires, doubts: b.doubts, changed: g.changed}
 }
 
 func (v view) wanted() bool { return v.watched || v.leading }
@@ -215,9 +228,6 @@ func (b *bells) wake(g *bell) {
 const (
 	// bellGrace is how long a rung bell is kept for our own electors to win.
 	bellGrace = 250 * time.Millisecond
-	// bellQueued is the wait from which on a lock counts as handed to us rather
-	// than found free. Return codes differ between servers.
-	bellQueued = 20 * time.Millisecond
 	// bellWait bounds one wait for the lock if no remaining time is known.
 	bellWait = 15 * time.Second
 	// bellSlack is how much longer than asked the server may take to say no.
@@ -323,7 +333,7 @@ func (b *bells) serveConn(g *bell, conn *sql.Conn) (err error) {
 			}
 			continue
 		}
-		quiet, err := b.granted(g, conn, time.Since(asked) >= bellQueued)
+		quiet, err := b.granted(g, conn)
 		if err != nil {
 			return err
 		}
@@ -347,14 +357,13 @@ func (b *bells) serveConn(g *bell, conn *sql.Conn) (err error) {
 
 // granted is called with the lock held and returns when it is to be given back.
 // It reports whether the lock was of no use.
-func (b *bells) granted(g *bell, conn *sql.Conn, queued bool) (quiet bool, err error) {
+func (b *bells) granted(g *bell, conn *sql.Conn) (quiet bool, err error) {
 	v := b.view(g)
 	if !v.leading {
-		if !queued {
-			free, err := b.free(g, conn)
-			if err != nil || !free {
-				return true, err
-			}
+		// Its holder resigned, died, or has no doorbell: only the row tells.
+		free, err := b.free(g, conn)
+		if err != nil || !free {
+			return true, err
 		}
 		v = b.view(g)
 		b.wake(g)
@@ -373,16 +382,16 @@ func (b *bells) granted(g *bell, conn *sql.Conn, queued bool) (quiet bool, err e
 		}
 	}
 	b.setMute(g, false)
-	sign := time.Now()
+	sign, doubts := time.Now(), v.doubts
 	for v.leading && b.ctx.Err() == nil {
 		sleep(b.ctx, min(time.Until(v.until)+time.Millisecond, time.Until(sign.Add(bellKeepAlive))), v.changed)
-		if time.Since(sign) >= bellKeepAlive {
-			sign = time.Now()
+		v = b.view(g)
+		if v.doubts != doubts || time.Since(sign) >= bellKeepAlive {
 			if _, err := b.free(g, conn); err != nil {
 				return false, err
 			}
+			sign, doubts = time.Now(), v.doubts
 		}
-		v = b.view(g)
 	}
 	return false, nil
 }

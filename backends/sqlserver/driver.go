@@ -48,6 +48,9 @@ func newLeaseDriver(db *sql.DB, own *dialer, o Options) *leaseDriver {
 	d := &leaseDriver{opts: o, stmt: newStatements(o.Schema, o.Table), db: db, own: own}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.bells = newBells(d)
+	if own != nil {
+		own.broken = d.bells.doubt // before the first connection
+	}
 	return d
 }
 
@@ -230,6 +233,9 @@ func call[T any](ctx context.Context, d *leaseDriver, f func(context.Context) (T
 	if r.err != nil && d.ctx.Err() != nil && !isContract(r.err) {
 		// Uncertain to us, but the caller asked for it.
 		return none, fmt.Errorf("%w: %w", driver.ErrClosed, r.err)
+	}
+	if r.err != nil && len(errorNumbers(r.err)) == 0 && !isContract(r.err) {
+		d.bells.doubt()
 	}
 	return r.value, classify(r.err)
 }

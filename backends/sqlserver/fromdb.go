@@ -16,20 +16,22 @@ import (
 // there are at most that limit less four doorbells. Connections must commit each
 // statement by themselves.
 func FromDB(db *sql.DB, o Options) (*multilock.Backend, error) {
-	d, info, err := newDriverFromDB(db, o)
+	d, i, err := NewDriverFromDB(db, o)
 	if err != nil {
 		return nil, err
 	}
-	return multilock.NewBackend(d, info)
+	return multilock.NewBackend(d, i)
 }
 
-func newDriverFromDB(db *sql.DB, o Options) (driver.Driver, driver.Info, error) {
+// NewDriverFromDB is FromDB without the backend around it, for the conformance
+// kit and for wrappers.
+func NewDriverFromDB(db *sql.DB, o Options) (driver.Driver, driver.Info, error) {
+	o, err := o.forClient()
 	if db == nil {
-		return nil, driver.Info{}, errors.New("sqlserver: FromDB: db is nil")
+		err = errors.Join(invalid("sqlserver.FromDB: db", "nil", "must be given"), err)
 	}
-	if o.ConnString != "" {
-		return nil, driver.Info{}, errors.New("sqlserver: FromDB: Options.ConnString must be empty, since the database is given")
+	if err != nil {
+		return nil, driver.Info{}, err
 	}
-	o = o.withDefaults()
 	return newLeaseDriver(db, nil, o), info(o), nil
 }

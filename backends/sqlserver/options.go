@@ -1,66 +1,40 @@
 package sqlserver
 
 import (
-	"errors"
-	"fmt"
-	"time"
+	"net/url"
+
+	"github.com/microsoft/go-mssqldb/msdsn"
 
 	"github.com/multilock/multilock-go/core/driver"
 )
 
-// Options configures the backend. Temporary: replaced by the generated one.
-type Options struct {
-	ConnString string
-	Schema           string
-	Table            string
-	NoAutoCreate     bool
-	CommandTimeout   time.Duration
-	MaxDoorbells     int
-	PollInterval     time.Duration
+// fromURL keeps the URL, without our own parameters, as the connection string.
+func (o *Options) fromURL(u *url.URL) error {
+	o.ConnString = u.String()
+	return nil
 }
 
-func (o Options) withDefaults() Options {
-	if o.Schema == "" {
-		o.Schema = "dbo"
+// validate holds what the SQL driver says of the connection string. Its own
+// words are left out, since they may quote a password.
+func (o Options) validate(client bool) error {
+	if client || o.ConnString == "" {
+		return nil
 	}
-	if o.Table == "" {
-		o.Table = "LeaderElection"
+	config, err := msdsn.Parse(o.ConnString)
+	if err != nil {
+		return invalid("sqlserver.Options.ConnString", "", "must be a URL or keyword string that go-mssqldb understands")
 	}
-	if o.CommandTimeout == 0 {
-		o.CommandTimeout = 30 * time.Second
-	}
-	if o.MaxDoorbells == 0 {
-		o.MaxDoorbells = 8
-	}
-	if o.PollInterval == 0 {
-		o.PollInterval = time.Second
-	}
-	return o
-}
-
-// Validate reports all faults.
-func (o Options) Validate() error {
-	if o.ConnString == "" {
-		return errors.New("sqlserver: Options.ConnString: required")
+	if config.Parameters["fedauth"] != "" {
+		return invalid("sqlserver.Options.ConnString", "", "must not name fedauth, which needs the azuread driver: open the database with it and use FromDB")
 	}
 	return nil
 }
 
-func (o Options) String() string { return fmt.Sprintf("sqlserver{%s.%s}", o.Schema, o.Table) }
-
-// NewDriver returns a driver. Temporary: replaced by the generated one.
-func NewDriver(o Options) (driver.Driver, driver.Info, error) {
-	o = o.withDefaults()
-	if err := o.Validate(); err != nil {
-		return nil, driver.Info{}, err
+// adjustInfo declares what depends on the options.
+func adjustInfo(o Options, i *driver.Info) {
+	i.Connections = steadyConns + max(o.MaxDoorbells, 0)
+	if config, err := msdsn.Parse(o.ConnString); err == nil && o.ConnString != "" {
+		i.Target = config.Host + "/" + config.Database + " "
 	}
-	d, err := newDriver(o)
-	return d, info(o), err
-}
-
-func info(o Options) driver.Info {
-	i := driver.Info{Name: "sqlserver", MinTTL: 500 * time.Millisecond, TTLGranularity: time.Millisecond, ExpiryFactor: 1,
-		RemainingKnown: true, PushOnResign: true, PushOnExpiry: true, Calls: 1, Hedge: true, RenewBatch: 500, ReadBatch: 500}
-	adjustInfo(o, &i)
-	return i
+	i.Target += o.Schema + "." + o.Table
 }

@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	sqldriver "database/sql/driver"
 	"errors"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,10 +27,7 @@ const sparePoolConns = 8
 func openPool(o Options) (*sql.DB, *dialer, error) {
 	config, err := msdsn.Parse(o.ConnString)
 	if err != nil {
-		return nil, nil, errors.New("sqlserver: the connection string cannot be read") // the cause may quote the password
-	}
-	if config.Parameters["fedauth"] != "" {
-		return nil, nil, errors.New("sqlserver: fedauth needs the azuread driver: open a *sql.DB with it and use FromDB")
+		return nil, nil, errors.New("sqlserver: the connection string cannot be read") // the cause may quote a password
 	}
 	if config.Parameters["app name"] == "" {
 		config.AppName = "multilock"
@@ -95,10 +94,11 @@ type poolConn struct {
 // dialer dials for a pool of ours and can cut its connections, which ends
 // requests that the server does not answer.
 type dialer struct {
-	net  net.Dialer
-	mu   sync.Mutex
-	open map[*trackedConn]struct{}
-	shut bool
+	net    net.Dialer
+	broken func() // called when a connection turns out to be broken
+	mu     sync.Mutex
+	open   map[*trackedConn]struct{}
+	shut   bool
 }
 
 type trackedConn struct {
@@ -132,11 +132,37 @@ func (d *dialer) DialContext(ctx context.Context, network, addr string) (net.Con
 	return c, nil
 }
 
-// Close implements net.Conn.
+// Read implements net.Conn.
+func (c *trackedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.check(err)
+	return n, err
+}
+
+// Write implements net.Conn.
+func (c *trackedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.check(err)
+	return n, err
+}
+
+// check notes a failure that is not our own doing. database/sql hides some of
+// them by trying again on another connection.
+func (c *trackedConn) check(err error) {
+	if err != nil && !errors.Is(err, net.ErrClosed) && c.d.broken != nil {
+		c.d.broken()
+	}
+}
+
+// Close implements net.Conn. A connection that was cut already is no failure.
 func (c *trackedConn) Close() error {
 	c.d.mu.Lock()
+	_, open := c.d.open[c]
 	delete(c.d.open, c)
 	c.d.mu.Unlock()
+	if !open {
+		return nil
+	}
 	return c.Conn.Close()
 }
 
@@ -144,13 +170,10 @@ func (c *trackedConn) Close() error {
 func (d *dialer) closeAll() {
 	d.mu.Lock()
 	d.shut = true
-	sockets := make([]net.Conn, 0, len(d.open))
-	for c := range d.open {
-		sockets = append(sockets, c.Conn)
-	}
+	conns := slices.Collect(maps.Keys(d.open))
 	d.mu.Unlock()
-	for _, s := range sockets {
-		s.Close()
+	for _, c := range conns {
+		c.Close()
 	}
 }
 

@@ -53,7 +53,7 @@ func (d *leaseDriver) unlessNeverCreated(err error) error {
 
 // probe checks what the statements need, and creates the table if wanted.
 func (d *leaseDriver) probe(ctx context.Context, create bool) (probed, error) {
-	name := quote(d.opts.Schema) + "." + quote(d.opts.Table)
+	name := bracket(d.opts.Schema) + "." + bracket(d.opts.Table)
 	var p probed
 	var table, schema, openjson int
 	err := d.query(ctx, d.stmt.probe, func(rows *sql.Rows, _ int) error {
@@ -109,7 +109,7 @@ func (d *leaseDriver) checkDurability(ctx context.Context) error {
 // createTable tolerates that others create it at the same moment.
 func (d *leaseDriver) createTable(ctx context.Context, haveSchema bool) error {
 	if !haveSchema {
-		_, err := d.db.ExecContext(ctx, "CREATE SCHEMA "+quote(d.opts.Schema))
+		_, err := d.db.ExecContext(ctx, "CREATE SCHEMA "+bracket(d.opts.Schema))
 		if err != nil && !hasNumber(err, errSchemaExists, errObjectExists) {
 			return err
 		}

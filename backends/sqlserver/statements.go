@@ -45,13 +45,13 @@ func statement(name, schema, table string) string {
 		b.WriteByte('\n')
 	}
 	return strings.NewReplacer(
-		"{table}", quote(schema)+"."+quote(table),
-		"{t}", quote(table),
+		"{table}", bracket(schema)+"."+bracket(table),
+		"{t}", bracket(table),
 	).Replace(b.String())
 }
 
-// quote makes an identifier of any string.
-func quote(name string) string {
+// bracket makes an identifier of any string.
+func bracket(name string) string {
 	return "[" + strings.ReplaceAll(name, "]", "]]") + "]"
 }
 

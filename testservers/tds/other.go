@@ -7,7 +7,7 @@ import "strings"
 var (
 	_ = register("guard", text("guard"), guard)
 	_ = register("create guard table", text("guard_schema"), func(x *exec) error { return x.create(kindFence) })
-	_ = register("ping", "SELECT 1", func(x *exec) error {
+	_ = register("ping", "select 1", func(x *exec) error {
 		x.p.result([]column{{"one", integer}}, [][]any{{1}})
 		return nil
 	})
