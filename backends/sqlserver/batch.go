@@ -29,12 +29,15 @@ func (d *leaseDriver) Renew(ctx context.Context, reqs []driver.RenewRequest, rep
 		return
 	}
 	batch, err := newRenewals(reqs)
+	if err == nil {
+		err = d.prepare(ctx, false)
+	}
 	var answers map[int]renewed
 	sent := time.Now()
 	if err == nil {
 		answers, err = d.renew(ctx, batch)
 	}
-	if err != nil {
+	if err = d.withoutTable(err, driver.ErrLost); err != nil {
 		for i := range reqs {
 			report(driver.RenewResult{Index: i, Err: err})
 		}
@@ -125,12 +128,38 @@ func (d *leaseDriver) Leaders(ctx context.Context, groups []string, report func(
 	if len(groups) == 0 {
 		return
 	}
-	if err := d.unlessNeverCreated(d.prepare(ctx, false)); err != nil {
+	err := d.prepare(ctx, false)
+	var states map[int]state
+	if err == nil {
+		states, err = d.readMany(ctx, groups)
+	}
+	if err = d.withoutTable(err, driver.ErrNoLeader); err != nil {
 		for _, g := range groups {
 			report(g, driver.Record{}, err)
 		}
 		return
 	}
+	for i, g := range groups {
+		s, ok := states[i]
+		switch {
+		case !ok:
+		case s.number != 0:
+			report(g, driver.Record{}, rowError(s.number))
+		case !s.live():
+			report(g, driver.Record{}, driver.ErrNoLeader)
+		default:
+			report(g, s.record(g), nil)
+		}
+	}
+}
+
+// state is the record of one group of a batch.
+type state struct {
+	row
+	number int32 // the error that kept it from being read, or 0
+}
+
+func (d *leaseDriver) readMany(ctx context.Context, groups []string) (map[int]state, error) {
 	type entry struct {
 		I     int    `json:"i"`
 		Group string `json:"g"`
@@ -141,13 +170,9 @@ func (d *leaseDriver) Leaders(ctx context.Context, groups []string, report func(
 	}
 	reqs, err := json.Marshal(entries)
 	if err != nil {
-		return // strings always marshal
+		return nil, err
 	}
-	type state struct {
-		row
-		number int32
-	}
-	states, err := call(ctx, d, func(ctx context.Context) (map[int]state, error) {
+	return call(ctx, d, func(ctx context.Context) (map[int]state, error) {
 		states := make(map[int]state, len(groups))
 		err := d.query(ctx, d.stmt.leaders, func(rows *sql.Rows, _ int) error {
 			var i int
@@ -164,22 +189,4 @@ func (d *leaseDriver) Leaders(ctx context.Context, groups []string, report func(
 		}, sql.Named("reqs", mssql.NVarCharMax(reqs)))
 		return states, err
 	})
-	if err != nil {
-		if hasNumber(err, errTableMissing) {
-			d.unprepare()
-		}
-		return // unreported is unknown
-	}
-	for i, g := range groups {
-		s, ok := states[i]
-		switch {
-		case !ok:
-		case s.number != 0:
-			report(g, driver.Record{}, rowError(s.number))
-		case !s.live():
-			report(g, driver.Record{}, driver.ErrNoLeader)
-		default:
-			report(g, s.record(g), nil)
-		}
-	}
 }

@@ -60,19 +60,27 @@ func (d *leaseDriver) Acquire(ctx context.Context, req driver.AcquireRequest) (d
 	if err != nil {
 		return driver.Grant{}, err
 	}
-	if err := d.prepare(ctx, !d.opts.NoAutoCreate); err != nil {
-		return driver.Grant{}, err
-	}
 	ttl := req.TTL / time.Microsecond
-	sent := time.Now()
-	a, err := call(ctx, d, func(ctx context.Context) (answer, error) {
-		return d.acquire(ctx, req, int64(ttl), metadata)
-	})
-	if err != nil {
-		if hasNumber(err, errTableMissing) {
-			d.unprepare()
+	var a answer
+	var sent time.Time
+	for again := false; ; again = true {
+		if err := d.prepare(ctx, !d.opts.NoAutoCreate); err != nil {
+			return driver.Grant{}, err
 		}
-		return driver.Grant{}, err
+		sent = time.Now()
+		a, err = call(ctx, d, func(ctx context.Context) (answer, error) {
+			return d.acquire(ctx, req, int64(ttl), metadata)
+		})
+		if err == nil {
+			break
+		}
+		if !hasNumber(err, errTableMissing) {
+			return driver.Grant{}, err
+		}
+		d.unprepare() // somebody dropped the table
+		if again {
+			return driver.Grant{}, err
+		}
 	}
 	if a.won {
 		granted := ttl * time.Microsecond
@@ -117,6 +125,9 @@ func (d *leaseDriver) acquire(ctx context.Context, req driver.AcquireRequest, tt
 
 // Resign implements driver.Driver.
 func (d *leaseDriver) Resign(ctx context.Context, t driver.Term) error {
+	if err := d.prepare(ctx, false); err != nil {
+		return d.withoutTable(err, driver.ErrLost)
+	}
 	ended, err := call(ctx, d, func(ctx context.Context) (int, error) {
 		var ended int
 		err := d.query(ctx, d.stmt.resign, func(rows *sql.Rows, _ int) error {
@@ -129,7 +140,7 @@ func (d *leaseDriver) Resign(ctx context.Context, t driver.Term) error {
 		return ended, err
 	})
 	if err != nil {
-		return err
+		return d.withoutTable(err, driver.ErrLost)
 	}
 	// Certain either way: the term is over, so its bell may ring.
 	d.bells.ended(t.Group, t.Nonce, ended > 0)
@@ -142,9 +153,9 @@ func (d *leaseDriver) Resign(ctx context.Context, t driver.Term) error {
 // Leader implements driver.Driver.
 func (d *leaseDriver) Leader(ctx context.Context, group string) (driver.Record, error) {
 	if err := d.prepare(ctx, false); err != nil {
-		return driver.Record{}, d.unlessNeverCreated(err)
+		return driver.Record{}, d.withoutTable(err, driver.ErrNoLeader)
 	}
-	return call(ctx, d, func(ctx context.Context) (driver.Record, error) {
+	rec, err := call(ctx, d, func(ctx context.Context) (driver.Record, error) {
 		var r row
 		err := d.query(ctx, d.stmt.leader, func(rows *sql.Rows, _ int) error {
 			return rows.Scan(&r.nonce, &r.participant, &r.token, &r.acquired, &r.expires, &r.ttl, &r.metadata, &r.now)
@@ -157,6 +168,7 @@ func (d *leaseDriver) Leader(ctx context.Context, group string) (driver.Record, 
 		}
 		return r.record(group), nil
 	})
+	return rec, d.withoutTable(err, driver.ErrNoLeader)
 }
 
 // Ping implements driver.Pinger: the server answers, the login works, and the

@@ -42,13 +42,19 @@ func (d *leaseDriver) unprepare() {
 	d.mu.Unlock()
 }
 
-// unlessNeverCreated answers ErrNoLeader for a table that the first candidate
-// will create: nobody can have led yet.
-func (d *leaseDriver) unlessNeverCreated(err error) error {
-	if !d.opts.NoAutoCreate && errors.Is(err, errNoTable) {
-		return driver.ErrNoLeader
+// withoutTable turns the absence of a table that candidates create into the
+// answer it means: nobody leads, or no term is live. Whoever creates the table
+// by hand is told that it is missing.
+func (d *leaseDriver) withoutTable(err, means error) error {
+	if hasNumber(err, errTableMissing) {
+		d.unprepare()
+	} else if !errors.Is(err, errNoTable) {
+		return err
 	}
-	return err
+	if d.opts.NoAutoCreate {
+		return err
+	}
+	return means
 }
 
 // probe checks what the statements need, and creates the table if wanted.

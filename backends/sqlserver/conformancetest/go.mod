@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/microsoft/go-mssqldb v1.11.2
 	github.com/multilock/multilock-go/backends/sqlserver v0.1.0
+	github.com/multilock/multilock-go/conformance v0.1.0
 	github.com/multilock/multilock-go/core v0.1.0
 	github.com/multilock/multilock-go/testservers v0.1.0
 )
@@ -19,6 +20,8 @@ require (
 )
 
 replace github.com/multilock/multilock-go/backends/sqlserver v0.1.0 => ../
+
+replace github.com/multilock/multilock-go/conformance v0.1.0 => ../../../conformance
 
 replace github.com/multilock/multilock-go/core v0.1.0 => ../../../core
 
