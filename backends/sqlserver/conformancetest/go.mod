@@ -19,10 +19,10 @@ require (
 	golang.org/x/text v0.41.0 // indirect
 )
 
-replace github.com/multilock/multilock-go/backends/sqlserver v0.1.0 => ../
-
 replace github.com/multilock/multilock-go/conformance v0.1.0 => ../../../conformance
 
 replace github.com/multilock/multilock-go/core v0.1.0 => ../../../core
 
 replace github.com/multilock/multilock-go/testservers v0.1.0 => ../../../testservers
+
+replace github.com/multilock/multilock-go/backends/sqlserver v0.1.0 => ..
