@@ -226,8 +226,9 @@ func (b *bells) wake(g *bell) {
 
 // Timing of the loop. None of it bears on correctness.
 const (
-	// bellGrace is how long a rung bell is kept for our own electors to win.
-	bellGrace = 250 * time.Millisecond
+	// bellGrace is how long a rung bell is kept for our own electors to win. If
+	// they are slower, the next process is woken too; the row still decides.
+	bellGrace = 25 * time.Millisecond
 	// bellWait bounds one wait for the lock if no remaining time is known.
 	bellWait = 15 * time.Second
 	// bellSlack is how much longer than asked the server may take to say no.
