@@ -1,6 +1,8 @@
 -- Renews many terms: @reqs is JSON, [{"i":0,"g":group,"n":nonce,"t":ttl in
 -- microseconds,"m":metadata or absent}, ...], one entry for each term.
 -- Answers one row for each: num is 0, or the error that left it undecided.
+-- The tables are joined by WHERE because some compatible servers refuse JOIN in
+-- an UPDATE with OUTPUT.
 SET NOCOUNT ON;
 DECLARE @now bigint, @i int, @locked int;
 DECLARE @req TABLE (
@@ -35,8 +37,8 @@ BEGIN TRY
 			ELSE r.ttl END,
 		metadata = COALESCE(r.metadata, q.metadata)
 	OUTPUT inserted.grp, inserted.nonce INTO @done (grp, nonce)
-	FROM {table} AS q JOIN @req AS r ON r.grp = q.grp AND r.nonce = q.nonce
-	WHERE q.expires_us > @now;
+	FROM {table} AS q, @req AS r
+	WHERE r.grp = q.grp AND r.nonce = q.nonce AND q.expires_us > @now;
 END TRY
 BEGIN CATCH
 	-- Somebody holds one of the rows. The statement changed nothing.
@@ -65,8 +67,8 @@ BEGIN
 					ELSE r.ttl END,
 				metadata = COALESCE(r.metadata, q.metadata)
 			OUTPUT inserted.grp, inserted.nonce INTO @done (grp, nonce)
-			FROM {table} AS q JOIN @req AS r ON r.grp = q.grp AND r.nonce = q.nonce
-			WHERE r.i = @i AND q.expires_us > @now;
+			FROM {table} AS q, @req AS r
+			WHERE r.grp = q.grp AND r.nonce = q.nonce AND r.i = @i AND q.expires_us > @now;
 		END TRY
 		BEGIN CATCH
 			UPDATE @req SET num = ERROR_NUMBER() WHERE i = @i;
