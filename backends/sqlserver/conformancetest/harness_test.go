@@ -5,14 +5,19 @@ import (
 	"fmt"
 	"net/url"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/multilock/multilock-go/backends/sqlserver"
 	"github.com/multilock/multilock-go/conformance"
+	"github.com/multilock/multilock-go/conformance/porcupinecheck"
 	"github.com/multilock/multilock-go/core/driver"
 	"github.com/multilock/multilock-go/testservers/proxy"
 	"github.com/multilock/multilock-go/testservers/tds"
 )
+
+// TestMain lets the kit run candidates in processes of their own.
+func TestMain(m *testing.M) { conformance.Main(m, sqlserver.OpenURL) }
 
 // newHarness is a stand-in of its own for each rule, or a table of its own on
 // the real server.
@@ -20,9 +25,7 @@ func newHarness(tb conformance.TB) conformance.Harness {
 	x := &target{}
 	h := conformance.Harness{TTL: 2 * time.Second, Missing: map[conformance.Power]string{
 		conformance.PowerSession: "a term hangs on no connection",
-		conformance.PowerProcess: "the kit cannot start processes yet",
-		conformance.PowerChecker: "the kit has no checker yet",
-	}}
+	}, Checker: porcupinecheck.Checker{}}
 	if realURL != "" {
 		h.Name = "sqlserver"
 		x.url, x.table = realURL, fmt.Sprintf("multilock_kit_%d_%d", time.Now().UnixNano(), tables.Add(1))
@@ -70,6 +73,7 @@ func newHarness(tb conformance.TB) conformance.Harness {
 		}
 		db.Close()
 	})
+	h.URL = x.url + "&multilock.poll_interval=100ms&multilock.table=" + url.QueryEscape(x.table)
 	x.powers(&h)
 	return h
 }
