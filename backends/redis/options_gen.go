@@ -141,6 +141,7 @@ var patternKeyPrefix = regexp.MustCompile("^[^\\s{}]{1,200}$")
 func (o Options) Validate() error {
 	o = o.withDefaults()
 	faults := slices.Concat(o.checkConnection(), o.check())
+	faults = append(faults, o.validate(false))
 	return errors.Join(faults...)
 }
 
@@ -199,6 +200,7 @@ func (o Options) forClient() (Options, error) {
 	o = o.withDefaults()
 	o.Addrs = nil
 	faults = append(faults, o.check()...)
+	faults = append(faults, o.validate(true))
 	return o, errors.Join(faults...)
 }
 
@@ -323,6 +325,9 @@ func parseURL(raw string) (Options, []error) {
 		return o, []error{invalid("redis URL scheme", quote(u.Scheme), "must be redis or rediss")}
 	}
 	own, faults := takeParameters(u)
+	if err := o.fromURL(u); err != nil {
+		faults = append(faults, err)
+	}
 	for _, set := range own {
 		if err := set(&o); err != nil {
 			faults = append(faults, err)
