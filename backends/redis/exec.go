@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -147,11 +148,11 @@ func (b *batch) pipe(ctx context.Context, c goredis.UniversalClient, part []int,
 		if b.wait > 0 {
 			replicas = p.Do(ctx, "WAIT", b.d.o.WaitReplicas, b.wait.Milliseconds())
 		}
-		_, _ = p.Exec(ctx) // each command has its own error
+		_, sent := p.Exec(ctx)
 
 		var again []int
 		for j, i := range part {
-			fields, err := cmds[j].StringSlice()
+			fields, err := result(cmds[j], sent)
 			switch {
 			case err == nil && len(fields) == 0:
 				b.tell(i, nil, errReply(fields))
@@ -174,6 +175,15 @@ func (b *batch) pipe(ctx context.Context, c goredis.UniversalClient, part []int,
 	return moved
 }
 
+// result is the reply of a command. One that was never sent, since no connection
+// could be made, has none and no error of its own, but that of the pipeline.
+func result(cmd *goredis.Cmd, sent error) ([]string, error) {
+	if cmd.Err() == nil && cmd.Val() == nil {
+		return nil, cmp.Or(sent, errUnanswered)
+	}
+	return cmd.StringSlice()
+}
+
 func isRedirect(err error) bool {
 	_, moved := goredis.IsMovedError(err)
 	_, ask := goredis.IsAskError(err)
@@ -188,6 +198,9 @@ var errReplicas = errors.New("redis: not enough replicas have confirmed the writ
 func (b *batch) confirmed(ctx context.Context, fields []string, replicas *goredis.Cmd) error {
 	if replicas == nil || fields[0] != "ok" {
 		return nil
+	}
+	if replicas.Err() == nil && replicas.Val() == nil {
+		return errReplicas
 	}
 	n, err := replicas.Int64()
 	if err != nil {

@@ -21,7 +21,7 @@ type feed struct {
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	heard  atomic.Bool // something arrived since the last look
+	heard  atomic.Int64 // when something arrived, in Unix nanoseconds
 
 	mu    sync.Mutex
 	queue []order
@@ -73,9 +73,10 @@ func (f *feed) run() {
 
 // write carries out orders until the feed ends.
 func (f *feed) write() {
-	idle := time.NewTicker(idleCheck)
+	f.heard.Store(time.Now().UnixNano())
+	idle := time.NewTimer(idleCheck)
 	defer idle.Stop()
-	asked := false
+	var asked time.Time // when a sign of life was asked for that has not come
 	for {
 		select {
 		case <-f.ctx.Done():
@@ -88,17 +89,20 @@ func (f *feed) write() {
 				}
 			}
 		case <-idle.C:
-			switch {
-			case f.heard.Swap(false):
-				asked = false
-			case asked:
+			heard := time.Unix(0, f.heard.Load())
+			if !asked.Before(heard) { // still waiting for it
 				f.cancel(errSilent)
-			default:
-				asked = true
+				return
+			}
+			left := idleCheck - time.Since(heard)
+			if left <= 0 {
+				asked, left = time.Now(), idleCheck
 				if err := f.ps.Ping(f.ctx); err != nil {
 					f.cancel(err)
+					return
 				}
 			}
+			idle.Reset(left)
 		}
 	}
 }
@@ -154,7 +158,7 @@ func (f *feed) receive() {
 			f.cancel(err)
 			return
 		}
-		f.heard.Store(true)
+		f.heard.Store(time.Now().UnixNano())
 		switch m := msg.(type) {
 		case *goredis.Message:
 			if group, ok := f.w.group(m.Channel); ok {

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/multilock/multilock-go/backends/redis/internal/seam"
+	"github.com/multilock/multilock-go/core/driver"
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
@@ -103,10 +105,20 @@ func (l *lane) close() error {
 	return err
 }
 
+func init() {
+	seam.SetDialer = func(d driver.Driver, dial seam.Dialer) {
+		r := d.(*redisDriver)
+		for _, l := range []*lane{r.calls, r.renewals, r.hedge, r.pushes} {
+			l.net.dialer = dial
+		}
+	}
+}
+
 // network makes the connections of a lane and can end them all.
 type network struct {
 	tls *tls.Config // nil for none
 
+	dialer  seam.Dialer // set by tests
 	mu      sync.Mutex
 	open    map[net.Conn]struct{}
 	dialing map[*context.CancelFunc]struct{}
@@ -127,8 +139,11 @@ func (n *network) dial(ctx context.Context, network, addr string) (net.Conn, err
 		n.mu.Unlock()
 	}()
 
-	d := net.Dialer{KeepAlive: keepAlive}
-	c, err := d.DialContext(ctx, network, addr)
+	connect := n.dialer
+	if connect == nil {
+		connect = (&net.Dialer{KeepAlive: keepAlive}).DialContext
+	}
+	c, err := connect(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}

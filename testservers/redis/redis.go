@@ -136,6 +136,13 @@ func (s *Server) Do(args ...string) string {
 	return out
 }
 
+// Context is good for one command and ends by itself.
+func (s *Server) Context() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	s.tb.Cleanup(cancel)
+	return ctx
+}
+
 // Info is the value of a field of INFO.
 func (s *Server) Info(section, field string) string {
 	s.tb.Helper()
@@ -180,6 +187,11 @@ func (s *Server) answers(ctx context.Context) error {
 
 // Do sends one command to any server and returns the reply as text.
 func Do(ctx context.Context, addr string, args ...string) (string, error) {
+	return DoAuth(ctx, addr, "", args...)
+}
+
+// DoAuth is Do with the password of the default user.
+func DoAuth(ctx context.Context, addr, password string, args ...string) (string, error) {
 	c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return "", err
@@ -188,6 +200,16 @@ func Do(ctx context.Context, addr string, args ...string) (string, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = c.SetDeadline(deadline)
 	}
+	r := bufio.NewReader(c)
+	if password != "" {
+		if _, err := send(c, r, "AUTH", password); err != nil {
+			return "", err
+		}
+	}
+	return send(c, r, args...)
+}
+
+func send(c net.Conn, r *bufio.Reader, args ...string) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "*%d\r\n", len(args))
 	for _, a := range args {
@@ -196,7 +218,7 @@ func Do(ctx context.Context, addr string, args ...string) (string, error) {
 	if _, err := c.Write([]byte(b.String())); err != nil {
 		return "", err
 	}
-	return readReply(bufio.NewReader(c))
+	return readReply(r)
 }
 
 func readReply(r *bufio.Reader) (string, error) {
