@@ -55,8 +55,9 @@
 // # Connections
 //
 // Open makes three connections: calls, renewals, subscription; a fourth while a
-// renewal hangs. In a cluster that holds for each master, and with sentinels each
-// of them comes with two to a sentinel. FromClient uses your client's pool.
+// renewal hangs. In a cluster it is up to four for each master, since the SDK asks
+// for the slots over one of its own; with sentinels each comes with two to a
+// sentinel. FromClient uses your client's pool.
 //
 // # ACL
 //

@@ -54,6 +54,12 @@ func classify(ctx context.Context, err error, single bool) error {
 		return errors.Join(driver.ErrClosed, err)
 	}
 	text := err.Error()
+	if strings.Contains(text, "all sentinels specified in configuration") {
+		if errors.Is(err, goredis.Nil) { // one of them answered that it knows no such master
+			return driver.Misconfigured(err, "the sentinels know no master of that name: check SentinelMaster")
+		}
+		return fmt.Errorf("%w: %w", driver.ErrNotApplied, err)
+	}
 	if isReply(err) {
 		for _, m := range misconfigured {
 			if strings.HasPrefix(text, m.text) {

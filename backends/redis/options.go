@@ -43,7 +43,7 @@ func (o Options) validate(bool) error {
 // adjustInfo corrects what depends on the options.
 func adjustInfo(o Options, i *driver.Info) {
 	if o.isCluster() {
-		i.Connections = 0 // three for each master
+		i.Connections = 0 // up to four for each master, and a hedge
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/multilock/multilock-go/testservers/proc"
+	"github.com/multilock/multilock-go/testservers/proxy"
 )
 
 // Cluster is a cluster of masters without replicas.
@@ -112,6 +113,9 @@ const MasterName = "multilock"
 type Replicated struct {
 	Master, Replica *Server
 	Sentinels       []*Server
+	// Link is the network through which the replica follows the master. If it is
+	// blackholed, the master acknowledges writes that the replica will never have.
+	Link *proxy.Proxy
 }
 
 // StartReplicated starts a master, its replica and three sentinels that fail over
@@ -119,8 +123,9 @@ type Replicated struct {
 func StartReplicated(tb proc.TB, o Options) *Replicated {
 	tb.Helper()
 	r := &Replicated{Master: Start(tb, o)}
+	r.Link = proxy.Start(tb, r.Master.Addr)
 	host, port, _ := strings.Cut(r.Master.Addr, ":")
-	o.Args = append([]string{"--replicaof", host + " " + port}, o.Args...)
+	o.Args = append([]string{"--replicaof", strings.ReplaceAll(r.Link.Addr(), ":", " ")}, o.Args...)
 	r.Replica = Start(tb, o)
 	r.Replica.eventually("the replica is in step", func() bool { return r.Replica.Info("replication", "master_link_status") == "up" })
 	for range 3 {
