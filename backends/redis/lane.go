@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/multilock/multilock-go/backends/redis/internal/seam"
@@ -34,7 +35,7 @@ type lane struct {
 
 // newLane makes a lane with a client of its own. It does no I/O.
 func newLane(o Options) *lane {
-	n := &network{open: make(map[net.Conn]struct{}), tls: o.tlsConfig()}
+	n := &network{open: make(map[*conn]struct{}), tls: o.tlsConfig()}
 	return &lane{c: newClient(o, n), net: n, turn: make(chan struct{}, 1)}
 }
 
@@ -120,7 +121,7 @@ type network struct {
 
 	dialer  seam.Dialer // set by tests
 	mu      sync.Mutex
-	open    map[net.Conn]struct{}
+	open    map[*conn]struct{}
 	dialing map[*context.CancelFunc]struct{}
 }
 
@@ -147,7 +148,7 @@ func (n *network) dial(ctx context.Context, network, addr string) (net.Conn, err
 	if err != nil {
 		return nil, err
 	}
-	var own net.Conn
+	sys, isSys := c.(syscall.Conn)
 	if n.tls != nil {
 		cfg := n.tls
 		if cfg.ServerName == "" {
@@ -159,22 +160,22 @@ func (n *network) dial(ctx context.Context, network, addr string) (net.Conn, err
 			_ = c.Close()
 			return nil, err
 		}
-		own = &conn{Conn: t, n: n}
-	} else if t, ok := c.(*net.TCPConn); ok {
-		own = &tcpConn{TCPConn: t, n: n}
-	} else {
-		own = &conn{Conn: c, n: n}
+		c, isSys = t, false
 	}
+	own := &conn{Conn: c, n: n}
 	n.mu.Lock()
 	n.open[own] = struct{}{}
 	n.mu.Unlock()
+	if isSys {
+		return &systemConn{own, sys}, nil
+	}
 	return own, nil
 }
 
 // abort closes all connections and gives up those being made.
 func (n *network) abort() {
 	n.mu.Lock()
-	var all []net.Conn
+	var all []*conn
 	for c := range n.open {
 		all = append(all, c)
 	}
@@ -187,12 +188,6 @@ func (n *network) abort() {
 	}
 }
 
-func (n *network) forget(c net.Conn) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.open, c)
-}
-
 // conn tells its network when it is closed.
 type conn struct {
 	net.Conn
@@ -200,18 +195,17 @@ type conn struct {
 }
 
 func (c *conn) Close() error {
-	c.n.forget(c)
+	c.n.mu.Lock()
+	delete(c.n.open, c)
+	c.n.mu.Unlock()
 	return c.Conn.Close()
 }
 
-// tcpConn is conn for plain TCP, with its SyscallConn, by which the SDK sees that
-// an idle connection has been closed by the server.
-type tcpConn struct {
-	*net.TCPConn
-	n *network
+// systemConn is conn with the SyscallConn of plain TCP, by which the SDK sees that
+// the server has closed an idle connection.
+type systemConn struct {
+	*conn
+	sys syscall.Conn
 }
 
-func (c *tcpConn) Close() error {
-	c.n.forget(c)
-	return c.TCPConn.Close()
-}
+func (c *systemConn) SyscallConn() (syscall.RawConn, error) { return c.sys.SyscallConn() }

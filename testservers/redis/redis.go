@@ -23,8 +23,8 @@ const install = "sudo apt-get install --yes redis-server (and faketime for tests
 
 // Options is how a server is started.
 type Options struct {
-	// Persist writes every acknowledged command to disk before it is answered
-	// (appendonly, fsync always). Without it a restart loses everything.
+	// Persist hands every command to the system before it is answered (appendonly),
+	// so that a kill loses none. Without it a restart loses everything.
 	Persist bool
 	// Faketime lets StepClock step the server's wall clock.
 	Faketime bool
@@ -43,6 +43,7 @@ type Server struct {
 	tb    proc.TB
 	clock string // file with the offset of the clock
 	step  time.Duration
+	still time.Time // what a clock that stands still shows; zero if it runs
 }
 
 // Start starts a server and waits until it answers.
@@ -61,7 +62,7 @@ func start(tb proc.TB, o Options, sentinel bool) *Server {
 		"--repl-diskless-sync-delay", "0", "--repl-diskless-load", "swapdb",
 	}
 	if o.Persist {
-		args = append(args, "--appendonly", "yes", "--appendfsync", "always")
+		args = append(args, "--appendonly", "yes", "--appendfsync", "everysec")
 	}
 	c := proc.Command{Name: "redis-" + strconv.Itoa(port), Path: path, Args: append(args, o.Args...), Dir: s.Dir, Ready: s.answers}
 	if sentinel {
@@ -75,7 +76,7 @@ func start(tb proc.TB, o Options, sentinel bool) *Server {
 	if o.Faketime {
 		s.clock = filepath.Join(s.Dir, "clock")
 		s.writeClock()
-		c.Env = append(c.Env, "LD_PRELOAD="+preload(tb), "FAKETIME_TIMESTAMP_FILE="+s.clock,
+		c.Env = append(c.Env, "LD_PRELOAD="+preload(tb), "FAKETIME_FMT=%s", "FAKETIME_TIMESTAMP_FILE="+s.clock,
 			"FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1")
 	}
 	s.Process = proc.Start(tb, c)
@@ -111,10 +112,39 @@ func (s *Server) StepClock(d time.Duration) {
 	s.writeClock()
 }
 
+// FreezeClock stops the server's wall clock, to a microsecond; from then on only
+// AdvanceClock moves it, until RunClock.
+func (s *Server) FreezeClock() {
+	s.tb.Helper()
+	if s.clock == "" {
+		s.tb.Fatalf("the server was started without Faketime")
+	}
+	s.still = time.Now().Add(s.step).Truncate(time.Microsecond)
+	s.writeClock()
+}
+
+// AdvanceClock moves a frozen clock.
+func (s *Server) AdvanceClock(d time.Duration) {
+	s.tb.Helper()
+	s.still = s.still.Add(d)
+	s.writeClock()
+}
+
+// RunClock lets a frozen clock run again, on time.
+func (s *Server) RunClock() {
+	s.tb.Helper()
+	s.step, s.still = 0, time.Time{}
+	s.writeClock()
+}
+
 func (s *Server) writeClock() {
+	text := fmt.Sprintf("%+.6f", s.step.Seconds())
+	if !s.still.IsZero() { // half a microsecond more, against rounding
+		text = fmt.Sprintf("%d.%06d5", s.still.Unix(), s.still.Nanosecond()/1000)
+	}
 	// In one rename: the server reads the file at every look at the clock.
 	tmp := s.clock + ".new"
-	err := os.WriteFile(tmp, []byte(fmt.Sprintf("%+.3f\n", s.step.Seconds())), 0o600)
+	err := os.WriteFile(tmp, []byte(text+"\n"), 0o600)
 	if err == nil {
 		err = os.Rename(tmp, s.clock)
 	}
@@ -134,6 +164,15 @@ func (s *Server) Do(args ...string) string {
 		s.tb.Fatalf("redis at %s: %s: %v", s.Addr, strings.Join(args, " "), err)
 	}
 	return out
+}
+
+// WaitServing waits until the server serves every key: a node of a cluster does so
+// only some time after it answers.
+func (s *Server) WaitServing() {
+	s.tb.Helper()
+	if s.Info("cluster", "cluster_enabled") == "1" {
+		s.eventually("the cluster serves", func() bool { return s.info("CLUSTER", "INFO", "cluster_state") == "ok" })
+	}
 }
 
 // Context is good for one command and ends by itself.

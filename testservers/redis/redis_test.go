@@ -49,6 +49,25 @@ func TestClockSteps(t *testing.T) {
 	}
 }
 
+func TestClockStandsStill(t *testing.T) {
+	t.Parallel()
+	s := Start(t, Options{Faketime: true})
+	s.FreezeClock()
+	a := s.Do("TIME")
+	time.Sleep(20 * time.Millisecond)
+	if b := s.Do("TIME"); a != b {
+		t.Errorf("a frozen clock moved from %q to %q", a, b)
+	}
+	s.AdvanceClock(time.Second)
+	if b := s.Do("TIME"); seconds(t, s) == 0 || b[10:] != a[10:] {
+		t.Errorf("a step of a second moved the clock from %q to %q", a, b)
+	}
+	s.RunClock()
+	if d := seconds(t, s) - time.Now().Unix(); d < -10 || d > 10 {
+		t.Errorf("a running clock is off by %d s", d)
+	}
+}
+
 func TestClusterAndMovedSlot(t *testing.T) {
 	t.Parallel()
 	c := StartCluster(t, 3, Options{})
