@@ -172,6 +172,8 @@ func (n *namespace) harness(name string, o redis.Options) conformance.Harness {
 			}
 		},
 		Requests: n.requests.Load,
+		// The one that waits for a server that a rule has restarted.
+		IgnoreGoroutines: []string{"testservers/proc.(*Process)"},
 		Missing: map[conformance.Power]string{
 			conformance.PowerLock:    "no lock on a record exists; a server that hangs is a stalled link",
 			conformance.PowerSession: "no term hangs on a session or connection",

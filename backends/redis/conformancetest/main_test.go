@@ -42,7 +42,7 @@ func grown(s *server.Server) {
 	}
 }
 
-const ttl = 10 * time.Second
+const ttl = time.Minute
 
 // shortGrace lets a fresh server grant at once.
 const shortGrace = time.Millisecond
