@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +17,7 @@ import (
 	"github.com/multilock/multilock-go/core/driver"
 	"github.com/multilock/multilock-go/testservers/proxy"
 	server "github.com/multilock/multilock-go/testservers/redis"
+	goredis "github.com/redis/go-redis/v9"
 )
 
 // kitOptions: what is acknowledged survives a restart, and the clock can be set.
@@ -32,55 +33,69 @@ var kitCluster = sync.OnceValue(func() *server.Cluster {
 	return c
 })
 
-// newHarness is one server that persists.
+// testURL points the rules at a server that is there already. What would disturb
+// its other users is then left out.
+const testURL = "MULTILOCK_TEST_REDIS_URL"
+
+// newHarness is one server that persists, or that of testURL.
 func newHarness(tb conformance.TB) conformance.Harness {
+	if raw := os.Getenv(testURL); raw != "" {
+		o, err := redis.ParseURL(raw)
+		if err != nil {
+			tb.Fatalf("%s: %v", testURL, err)
+		}
+		return newNamespace(tb, o).harness("redis at "+testURL, raw)
+	}
 	s := kitServer()
-	n := newNamespace(s)
-	h := n.harness("redis", redis.Options{Addrs: []string{s.Addr}})
-	h.URL = s.URL() + "?multilock.grace=1ms&multilock.key_prefix=" + n.prefix
-	return h
+	return newNamespace(tb, redis.Options{Addrs: []string{s.Addr}}, s).harness("redis", s.URL())
 }
 
 // newClusterHarness is a cluster of three masters.
 func newClusterHarness(tb conformance.TB) conformance.Harness {
 	c := kitCluster()
-	n := newNamespace(c.Servers...)
-	n.owner = c.Owner
-	h := n.harness("redis cluster", redis.Options{Addrs: c.Addrs()})
-	h.URL = c.Servers[0].URL() + "?multilock.cluster=true&multilock.grace=1ms&multilock.key_prefix=" + n.prefix
-	return h
+	o := redis.Options{Addrs: c.Addrs(), Cluster: true}
+	return newNamespace(tb, o, c.Servers...).harness("redis cluster", c.Servers[0].URL()+"?multilock.cluster=true")
 }
 
-// namespace is a key prefix on some servers.
+// namespace is a key prefix of a store.
 type namespace struct {
-	prefix   string
-	servers  []*server.Server
-	owner    func(key string) *server.Server
+	o        redis.Options
+	c        goredis.UniversalClient // for what a test does to the records
+	servers  []*server.Server        // empty if they are not ours
 	requests atomic.Int64
 }
 
 var namespaces atomic.Int64
 
-func newNamespace(servers ...*server.Server) *namespace {
-	return &namespace{
-		prefix:  fmt.Sprintf("kit-%d-%d", time.Now().UnixNano(), namespaces.Add(1)),
-		servers: servers,
-		owner:   func(string) *server.Server { return servers[0] },
+func newNamespace(tb conformance.TB, o redis.Options, servers ...*server.Server) *namespace {
+	o.KeyPrefix = fmt.Sprintf("kit-%d-%d", time.Now().UnixNano(), namespaces.Add(1))
+	o.Grace = shortGrace
+	c := goredis.NewUniversalClient(&goredis.UniversalOptions{
+		Addrs: o.Addrs, IsClusterMode: o.Cluster, MasterName: o.SentinelMaster, DB: o.Database,
+		Username: o.Username, Password: o.Password, TLSConfig: o.TLSConfig,
+		DialerRetries: 1,
+	})
+	tb.Cleanup(func() { _ = c.Close() })
+	return &namespace{o: o, c: c, servers: servers}
+}
+
+func (n *namespace) key(group string) string { return n.o.KeyPrefix + ":{" + group + "}" }
+
+func must[T any](tb conformance.TB) func(v T, err error) T {
+	return func(v T, err error) T {
+		tb.Helper()
+		if err != nil {
+			tb.Fatalf("harness: %v", err)
+		}
+		return v
 	}
 }
 
-func (n *namespace) key(group string) string { return n.prefix + ":{" + group + "}" }
-
-// do sends a command about a group to the server that has it.
-func (n *namespace) do(command, group string, args ...string) string {
-	return n.owner(n.key(group)).Do(append([]string{command, n.key(group)}, args...)...)
-}
-
-func (n *namespace) harness(name string, o redis.Options) conformance.Harness {
-	o.KeyPrefix, o.Grace = n.prefix, shortGrace
+func (n *namespace) harness(name, rawURL string) conformance.Harness {
+	ctx := context.Background()
 	open := func(tb conformance.TB, dial seam.Dialer) (driver.Driver, driver.Info) {
 		tb.Helper()
-		d, info, err := redis.NewDriver(o)
+		d, info, err := redis.NewDriver(n.o)
 		if err != nil {
 			tb.Fatalf("open: %v", err)
 		}
@@ -88,18 +103,23 @@ func (n *namespace) harness(name string, o redis.Options) conformance.Harness {
 		return d, info
 	}
 	direct := new(net.Dialer).DialContext
-	return conformance.Harness{
+	join := "?"
+	if strings.Contains(rawURL, "?") {
+		join = "&"
+	}
+	h := conformance.Harness{
 		Name: name,
 		TTL:  2 * time.Second,
+		URL:  rawURL + join + "multilock.grace=" + shortGrace.String() + "&multilock.key_prefix=" + n.o.KeyPrefix,
 		NewDriver: func(tb conformance.TB) (driver.Driver, driver.Info) {
 			return open(tb, direct)
 		},
 		NewLinked: func(tb conformance.TB) (driver.Driver, driver.Info, conformance.Link) {
 			l := &link{}
 			by := make(map[string]*proxy.Proxy)
-			for _, s := range n.servers {
-				by[s.Addr] = proxy.Start(tb, s.Addr)
-				l.proxies = append(l.proxies, by[s.Addr])
+			for _, addr := range n.o.Addrs {
+				by[addr] = proxy.Start(tb, addr)
+				l.proxies = append(l.proxies, by[addr])
 			}
 			d, info := open(tb, func(ctx context.Context, network, addr string) (net.Conn, error) {
 				if p := by[addr]; p != nil {
@@ -109,77 +129,72 @@ func (n *namespace) harness(name string, o redis.Options) conformance.Harness {
 			})
 			return d, info, l
 		},
-		RemoveRecord: func(_ conformance.TB, group string) { n.do("DEL", group) },
-		CorruptRecord: func(_ conformance.TB, group string) {
-			n.do("DEL", group)
-			n.do("SET", group, `{"LeaderId":"somebody else's"}`)
+		RemoveRecord: func(tb conformance.TB, group string) {
+			must[int64](tb)(n.c.Del(ctx, n.key(group)).Result())
 		},
-		SetToken: func(_ conformance.TB, group string, token uint64) {
-			n.do("HSET", group, "token", strconv.FormatUint(token, 10))
+		CorruptRecord: func(tb conformance.TB, group string) {
+			must[string](tb)(n.c.Set(ctx, n.key(group), `{"LeaderId":"somebody else's"}`, 0).Result())
+		},
+		SetToken: func(tb conformance.TB, group string, token uint64) {
+			must[int64](tb)(n.c.HSet(ctx, n.key(group), "token", token).Result())
 		},
 		Age: func(tb conformance.TB, group string, d time.Duration) {
 			for _, field := range []string{"expiry", "since"} {
-				at, err := strconv.ParseInt(n.do("HGET", group, field), 10, 64)
-				if err != nil {
-					tb.Fatalf("harness: %s of %s: %v", field, group, err)
-				}
-				n.do("HSET", group, field, strconv.FormatInt(max(at-d.Microseconds(), 0), 10))
+				at := must[int64](tb)(n.c.HGet(ctx, n.key(group), field).Int64())
+				must[int64](tb)(n.c.HSet(ctx, n.key(group), field, max(at-d.Microseconds(), 0)).Result())
 			}
 		},
-		StepClock: func(tb conformance.TB, d time.Duration) {
-			for _, s := range n.servers {
-				s.StepClock(d)
-			}
-			tb.Cleanup(n.runClocks)
-		},
-		ManualClock: func(tb conformance.TB) (func(time.Duration), time.Duration) {
-			for _, s := range n.servers {
-				s.FreezeClock()
-			}
-			tb.Cleanup(n.runClocks)
-			return func(d time.Duration) {
-				for _, s := range n.servers {
-					s.AdvanceClock(d)
-				}
-			}, time.Microsecond
-		},
-		Restart: func(conformance.TB) {
-			for _, s := range n.servers {
-				s.Kill()
-			}
-			for _, s := range n.servers {
-				s.Start()
-			}
-			for _, s := range n.servers {
-				s.WaitServing()
-				grown(s)
-			}
-		},
-		LoseData: func(conformance.TB) {
-			for _, s := range n.servers {
-				s.Do("FLUSHALL")
-			}
-		},
-		Snapshot: func(conformance.TB) func(conformance.TB) {
-			var restores []func()
-			for _, s := range n.servers {
-				restores = append(restores, n.snapshot(s))
-			}
-			return func(conformance.TB) {
-				for _, f := range restores {
-					f()
-				}
-			}
-		},
+		Snapshot: func(tb conformance.TB) func(conformance.TB) { return n.snapshot(tb) },
 		Requests: n.requests.Load,
-		// The one that waits for a server that a rule has restarted.
-		IgnoreGoroutines: []string{"testservers/proc.(*Process)"},
 		Missing: map[conformance.Power]string{
 			conformance.PowerLock:    "no lock on a record exists; a server that hangs is a stalled link",
 			conformance.PowerSession: "no term hangs on a session or connection",
 			conformance.PowerChecker: "the module of the linearizability checker is not required here",
 		},
+		// The one that waits for a server that a rule has restarted.
+		IgnoreGoroutines: []string{"testservers/proc.(*Process)"},
 	}
+	if len(n.servers) == 0 {
+		for _, p := range []conformance.Power{conformance.PowerStepClock, conformance.PowerManualClock, conformance.PowerRestart, conformance.PowerLoseData} {
+			h.Missing[p] = "the server of " + testURL + " is not ours"
+		}
+		return h
+	}
+	h.StepClock = func(tb conformance.TB, d time.Duration) {
+		for _, s := range n.servers {
+			s.StepClock(d)
+		}
+		tb.Cleanup(n.runClocks)
+	}
+	h.ManualClock = func(tb conformance.TB) (func(time.Duration), time.Duration) {
+		for _, s := range n.servers {
+			s.FreezeClock()
+		}
+		tb.Cleanup(n.runClocks)
+		return func(d time.Duration) {
+			for _, s := range n.servers {
+				s.AdvanceClock(d)
+			}
+		}, time.Microsecond
+	}
+	h.Restart = func(conformance.TB) {
+		for _, s := range n.servers {
+			s.Kill()
+		}
+		for _, s := range n.servers {
+			s.Start()
+		}
+		for _, s := range n.servers {
+			s.WaitServing()
+			grown(s)
+		}
+	}
+	h.LoseData = func(conformance.TB) {
+		for _, s := range n.servers {
+			s.Do("FLUSHALL")
+		}
+	}
+	return h
 }
 
 func (n *namespace) runClocks() {
@@ -188,21 +203,40 @@ func (n *namespace) runClocks() {
 	}
 }
 
-// snapshot copies the keys of the namespace and returns what puts them back.
-func (n *namespace) snapshot(s *server.Server) (restore func()) {
-	keys := func() []string {
-		return strings.Fields(s.Do("KEYS", n.prefix+":*"))
+// snapshot copies the records and returns what puts them back.
+func (n *namespace) snapshot(tb conformance.TB) (restore func(conformance.TB)) {
+	ctx := context.Background()
+	keys := func(tb conformance.TB) []string {
+		var mu sync.Mutex
+		var all []string
+		scan := func(ctx context.Context, c goredis.Cmdable) error {
+			keys, err := c.Keys(ctx, n.o.KeyPrefix+":*").Result()
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, keys...)
+			return err
+		}
+		err := error(nil)
+		if cluster, ok := n.c.(*goredis.ClusterClient); ok {
+			err = cluster.ForEachMaster(ctx, func(ctx context.Context, c *goredis.Client) error { return scan(ctx, c) })
+		} else {
+			err = scan(ctx, n.c)
+		}
+		if err != nil {
+			tb.Fatalf("harness: %v", err)
+		}
+		return all
 	}
 	saved := make(map[string]string)
-	for _, k := range keys() {
-		saved[k] = s.Do("DUMP", k)
+	for _, k := range keys(tb) {
+		saved[k] = must[string](tb)(n.c.Dump(ctx, k).Result())
 	}
-	return func() {
-		for _, k := range keys() {
-			s.Do("DEL", k)
+	return func(tb conformance.TB) {
+		for _, k := range keys(tb) {
+			must[int64](tb)(n.c.Del(ctx, k).Result())
 		}
 		for k, v := range saved {
-			s.Do("RESTORE", k, "0", v)
+			must[string](tb)(n.c.Restore(ctx, k, 0, v).Result())
 		}
 	}
 }

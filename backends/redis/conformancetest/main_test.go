@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/multilock/multilock-go/backends/redis"
+	"github.com/multilock/multilock-go/conformance"
 	"github.com/multilock/multilock-go/core/driver"
 	"github.com/multilock/multilock-go/testservers/proc"
 	server "github.com/multilock/multilock-go/testservers/redis"
@@ -18,11 +19,7 @@ import (
 
 var scope = &proc.Scope{}
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	scope.Close()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { conformance.Main(m, redis.OpenURL, scope.Close) }
 
 // shared is a server for tests that disturb nobody.
 var shared = sync.OnceValue(func() *server.Server { return start(scope, server.Options{}) })
