@@ -265,6 +265,9 @@ func parseURL(raw string) (Options, []error) {
 		return o, []error{invalid("postgres URL scheme", quote(u.Scheme), "must be postgres or postgresql")}
 	}
 	own, faults := takeParameters(u)
+	if err := o.fromURL(u); err != nil {
+		faults = append(faults, err)
+	}
 	for _, set := range own {
 		if err := set(&o); err != nil {
 			faults = append(faults, err)
