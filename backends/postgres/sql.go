@@ -116,7 +116,7 @@ var renewSQL = `WITH q AS (
 	WHERE l.group_name = held.group_name
 	RETURNING l.group_name, l.nonce, l.expires_at
 )
-SELECT q.i, ` + micros("least(q.ttl, r.expires_at - now())") + `,
+SELECT q.i, CASE WHEN r.nonce IS NOT NULL THEN ` + micros("least(q.ttl, r.expires_at - now())") + ` END,
 	coalesce(l.nonce = q.n AND l.expires_at > clock_timestamp(), false)
 FROM q LEFT JOIN renewed r ON r.group_name = q.g AND r.nonce = q.n LEFT JOIN @table l ON l.group_name = q.g`
 

@@ -3,6 +3,7 @@
 package postgres
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"os/user"
@@ -46,7 +47,8 @@ func credential(tb proc.TB) *syscall.Credential {
 // below a directory only root can enter would not do.
 func tempDir(tb proc.TB, c *syscall.Credential) string {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "multilock-postgres-")
+	sweep()
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", prefix, os.Getpid()))
 	if err != nil {
 		tb.Fatalf("temporary directory: %v", err)
 	}
@@ -57,6 +59,20 @@ func tempDir(tb proc.TB, c *syscall.Credential) string {
 		}
 	}
 	return dir
+}
+
+const prefix = "multilock-postgres-"
+
+// sweep removes what test processes left behind that ended without a chance to
+// clean up.
+func sweep() {
+	old, _ := filepath.Glob(filepath.Join(os.TempDir(), prefix+"*")) // the pattern is right
+	for _, dir := range old {
+		owner, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), prefix), "-")
+		if pid, err := strconv.Atoi(owner); err == nil && syscall.Kill(pid, 0) == syscall.ESRCH {
+			_ = os.RemoveAll(dir)
+		}
+	}
 }
 
 // write makes a file that the server's user can read.
