@@ -61,6 +61,7 @@ func Start(tb proc.TB, o Options) *Server {
 		"max_connections = 200",
 		"autovacuum_naptime = 1h",
 		"log_min_messages = warning",
+		"log_min_error_statement = panic",
 	}, o.Settings...)
 	// This file is read after, and wins over, postgresql.conf.
 	write(tb, filepath.Join(data, "postgresql.auto.conf"), strings.Join(settings, "\n")+"\n")
