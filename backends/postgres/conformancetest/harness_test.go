@@ -92,8 +92,9 @@ func harness(tb conformance.TB, name, direct, client string, ours bool, paramete
 			conformance.PowerChecker:     "the module of the linearizability checker is not required here",
 		},
 		// pgx gives a connection that was cut off in the middle of a request 15 s in
-		// the background to end well.
-		IgnoreGoroutines: []string{"pgconn.(*PgConn).asyncClose", "pgxpool.NewWithConfig.func", "pgxpool.(*Pool).Close", "puddle/v2.(*Pool"},
+		// the background to end well, and a pool waits for it. The last one is a
+		// server of ours that a rule restarted.
+		IgnoreGoroutines: []string{"pgconn.(*PgConn).asyncClose", "pgxpool.(*Pool).Close", "pgxpool.NewWithConfig.func2", "puddle/v2.(*Pool", "proc.(*Process).start"},
 	}
 	if !ours {
 		for _, p := range []conformance.Power{conformance.PowerStepClock, conformance.PowerRestart, conformance.PowerRequests} {
