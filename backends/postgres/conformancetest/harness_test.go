@@ -94,7 +94,7 @@ func harness(tb conformance.TB, name, direct, client string, ours bool, paramete
 		// pgx gives a connection that was cut off in the middle of a request 15 s in
 		// the background to end well, and a pool waits for it. The last one is a
 		// server of ours that a rule restarted.
-		IgnoreGoroutines: []string{"pgconn.(*PgConn).asyncClose", "pgxpool.(*Pool).Close", "pgxpool.NewWithConfig.func2", "puddle/v2.(*Pool", "proc.(*Process).start"},
+		IgnoreGoroutines: []string{"pgconn.(*PgConn).asyncClose", "pgxpool.(*Pool).Close", "puddle/v2.(*Pool", "proc.(*Process).start"},
 	}
 	if !ours {
 		for _, p := range []conformance.Power{conformance.PowerStepClock, conformance.PowerRestart, conformance.PowerRequests} {
