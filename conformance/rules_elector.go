@@ -165,13 +165,13 @@ var electorRules = []Rule{
 			n := r.node()
 			block := make(chan struct{})
 			release := sync.OnceFunc(func() { close(block) })
-			r.Cleanup(release)
 			group := r.group()
 			w := r.witness()
 			c := w.campaign(n, group, func(o *multilock.Options) {
 				o.Logger = slog.New(blockingHandler{block})
 				o.Observer = blockingObserver{block}
 			})
+			r.Cleanup(release) // runs first
 			first := w.leads(0, r.recovery(n), "the elector with a blocking logger leads")
 			next := c.e.Changes(r.ctx, multilock.All)
 			go func() {
@@ -511,13 +511,13 @@ var electorRules = []Rule{
 			e := a.elector(r.group(), func(o *multilock.Options) { o.DrainTimeout = 4 * r.h.TTL })
 			release := make(chan struct{})
 			unblock := sync.OnceFunc(func() { close(release) })
-			r.Cleanup(unblock)
 			w := r.witness()
 			c := w.campaignWith(a, e, func(ctx context.Context, term multilock.Term) error {
 				w.watch(ctx, a.name, term, nil)
 				<-release
 				return nil
 			})
+			r.Cleanup(unblock) // runs first
 			w.leads(0, r.recovery(a), "the elector leads")
 			seen := make(chan struct{})
 			changes := e.Changes(r.ctx, multilock.Overrun)

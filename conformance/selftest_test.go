@@ -45,3 +45,22 @@ func TestMutants(t *testing.T) {
 		})
 	}
 }
+
+// TestBrokenElectors runs the rules over a correct store with broken electors.
+func TestBrokenElectors(t *testing.T) {
+	for _, x := range brokenElectors() {
+		for _, rule := range x.rules {
+			t.Run(rule+"/"+x.what, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					res := Execute(&muted{T: t}, rule, electorHarness(model.None, x.construct))
+					if res.Outcome != Fail {
+						t.Errorf("with %s rule %s says %s (%s), want fail", x.what, rule, res.Outcome, res.Why)
+					} else {
+						t.Logf("caught: %s", res.Why)
+					}
+				})
+			})
+		}
+	}
+}
