@@ -57,7 +57,21 @@ func newDriver(o Options) (driver.Driver, error) {
 		return nil, err
 	}
 	s.owned = true
-	return s, nil
+	return s.driver(), nil
+}
+
+// driver is s, or what is left of it if nobody is to listen: a driver that cannot
+// push must not look as if it could.
+func (s *store) driver() driver.Driver {
+	if s.o.Notify != NotifyOff {
+		return s
+	}
+	return struct {
+		driver.Driver
+		driver.BatchAcquirer
+		driver.BatchReader
+		driver.Pinger
+	}{s, s, s, s}
 }
 
 // FromPool returns a backend over a pool of the user's, which it does not close.
@@ -79,7 +93,7 @@ func FromPool(pool *pgxpool.Pool, o Options) (*multilock.Backend, error) {
 	i := info(o)
 	i.Target = target(pool.Config().ConnConfig, o)
 	i.Connections = 0 // the pool decides
-	b, err := multilock.NewBackend(s, i)
+	b, err := multilock.NewBackend(s.driver(), i)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -151,11 +165,13 @@ func (s *store) Close() error {
 	if !s.owned {
 		return nil
 	}
+	var closing sync.WaitGroup
+	closing.Go(s.renewals.Close)
+	closing.Go(s.calls.Close)
 	done := make(chan struct{})
 	go func() {
-		defer close(done)
-		s.renewals.Close()
-		s.calls.Close()
+		closing.Wait()
+		close(done)
 	}()
 	select {
 	case <-done:

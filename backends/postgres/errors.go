@@ -44,8 +44,10 @@ func (s *store) connectError(ctx context.Context, err error) error {
 			return driver.Misconfigured(err, "name a database that exists")
 		case "42501":
 			return driver.Misconfigured(err, "grant CONNECT on the database to the user")
-		case "08P01": // poolers answer so
-			return driver.Misconfigured(err, "check user, database and parameters against the pooler's configuration")
+		case "08P01":
+			if poolerRefuses(pg.Message) {
+				return driver.Misconfigured(err, "check user, password, database and parameters against the pooler's configuration")
+			}
 		case "42704", "22023":
 			return driver.Misconfigured(err, "check the parameters of the connection string")
 		}
@@ -58,6 +60,17 @@ func (s *store) connectError(ctx context.Context, err error) error {
 		return driver.Misconfigured(err, "check sslmode and the certificates of the connection string")
 	}
 	return notApplied(err)
+}
+
+// poolerRefuses tells a configuration that PgBouncer does not accept from a server
+// that it cannot reach at the moment: it has one code for everything.
+func poolerRefuses(message string) bool {
+	for _, words := range []string{"no such user", "no such database", "authentication failed", "unsupported startup parameter", "does not exist"} {
+		if strings.Contains(message, words) {
+			return true
+		}
+	}
+	return false
 }
 
 // judge classifies the error of a statement, and drops a connection that is of no

@@ -44,10 +44,6 @@ func (s *store) Watch(ctx context.Context, sink driver.Sink) (driver.Subscriptio
 	}
 	run, cancel := context.WithCancel(s.ctx)
 	x := &subscription{s: s, sink: sink, cancel: cancel, done: make(chan struct{}), groups: make(map[string]struct{})}
-	if s.o.Notify == NotifyOff {
-		close(x.done)
-		return x, nil // Info declares no push
-	}
 	conn, err := s.listen(ctx)
 	if err != nil {
 		cancel()

@@ -27,7 +27,7 @@ func TestFiveHundredHandovers(t *testing.T) {
 
 	var working atomic.Int32
 	type start struct {
-		e     *multilock.Elector
+		stop  context.CancelFunc
 		token uint64
 		at    time.Time
 	}
@@ -42,17 +42,21 @@ func TestFiveHundredHandovers(t *testing.T) {
 			e, err := multilock.New(b, multilock.Options{Group: "g", ParticipantID: fmt.Sprintf("p%d-%d", i, k)})
 			must(t, err)
 			wg.Go(func() {
-				err := e.Run(ctx, func(ctx context.Context, term multilock.Term) error {
-					started <- start{e, term.Token, time.Now()}
-					if n := working.Add(1); n != 1 {
-						t.Errorf("%d works at a time", n)
+				for ctx.Err() == nil { // it takes part again after it was stopped
+					run, stop := context.WithCancel(ctx)
+					err := e.Run(run, func(ctx context.Context, term multilock.Term) error {
+						if n := working.Add(1); n != 1 {
+							t.Errorf("%d works at a time", n)
+						}
+						started <- start{stop, term.Token, time.Now()}
+						<-ctx.Done()
+						working.Add(-1)
+						return nil
+					})
+					stop()
+					if !errors.Is(err, context.Canceled) {
+						t.Errorf("Run: %v", err)
 					}
-					<-ctx.Done()
-					working.Add(-1)
-					return nil
-				})
-				if !errors.Is(err, context.Canceled) {
-					t.Errorf("Run: %v", err)
 				}
 			})
 		}
@@ -72,8 +76,9 @@ func TestFiveHundredHandovers(t *testing.T) {
 	const rounds = 500
 	var took []time.Duration
 	for range rounds {
+		time.Sleep(10 * time.Millisecond) // the others have been refused and sleep
 		begin := time.Now()
-		must(t, leader.e.Resign(t.Context()))
+		leader.stop()
 		successor := next()
 		took = append(took, successor.at.Sub(begin))
 		if successor.token <= leader.token {
@@ -90,12 +95,12 @@ func TestFiveHundredHandovers(t *testing.T) {
 	slices.Sort(took)
 	t.Logf("handover among 20: p50 %v, p90 %v, p99 %v, worst %v", took[rounds/2], took[rounds*9/10], took[rounds*99/100], took[rounds-1])
 	t.Logf("statements per handover: %.1f attempts, %.1f resignations, %.1f second looks", float64(attempts)/rounds, float64(resigns)/rounds, float64(reads)/rounds)
-	if resigns != rounds {
+	if resigns < rounds || resigns > rounds*11/10 {
 		t.Errorf("%d resignations in %d handovers", resigns, rounds)
 	}
-	// One attempt for each of the 20 that wake up, and a few that a busy machine
-	// makes late.
-	if attempts > 25*rounds {
+	// One attempt for each of the 19 that wake up, and one of the leader that was.
+	// Those of one process share a statement where they can.
+	if attempts > 21*rounds {
 		t.Errorf("%d attempts in %d handovers among 20", attempts, rounds)
 	}
 }

@@ -27,7 +27,13 @@ func newPgBouncerHarness(tb conformance.TB) conformance.Harness {
 	if !ours {
 		tb.Fatalf("the pooler stands before a server of our own: unset MULTILOCK_TEST_POSTGRES_URL, or run the tests without PgBouncer in their names")
 	}
-	return harness(tb, "postgres-pgbouncer", direct, at(direct, bouncer().Addr()), ours, "multilock.notify", "off")
+	b := bouncer()
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			tb.Logf("end of the output of PgBouncer:\n%s", b.LogTail())
+		}
+	})
+	return harness(tb, "postgres-pgbouncer", direct, at(direct, b.Addr()), ours, "multilock.notify", "off")
 }
 
 // harness works through the URL client, and has its powers through direct.
