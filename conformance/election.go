@@ -94,15 +94,18 @@ func (n *node) elector(group string, change ...func(*multilock.Options)) elector
 	for _, f := range change {
 		f(&o)
 	}
-	construct := r.h.newElector
-	if construct == nil {
-		construct = newElector
-	}
-	e, err := construct(n.b, o)
+	e, err := n.construct(o)
 	if err != nil {
 		r.Fatalf("multilock.New: %v", err)
 	}
 	return e
+}
+
+func (n *node) construct(o multilock.Options) (elector, error) {
+	if f := n.r.h.newElector; f != nil {
+		return f(n.b, o)
+	}
+	return newElector(n.b, o)
 }
 
 // witness watches who believes to lead, across all nodes of a rule. Each belief

@@ -22,6 +22,10 @@ type brokenElector struct {
 }
 
 func (x brokenElector) construct(b *multilock.Backend, o multilock.Options) (elector, error) {
+	if x.make == nil { // takes anything and asks the store what it thinks of it
+		_, _ = b.Driver().Leader(context.Background(), o.Group)
+		return nil, nil
+	}
 	e, err := newElector(b, o)
 	if err != nil {
 		return nil, err
@@ -144,6 +148,11 @@ func brokenElectors() []brokenElector {
 			"the leader that was seen first is told for ever",
 			[]string{"ELE-view"},
 			func(e elector, _ *multilock.Backend, _ multilock.Options) elector { return &nostalgic{elector: e} },
+		},
+		{
+			"invalid names and options reach the store",
+			[]string{"NAM-invalid"},
+			nil,
 		},
 		{
 			"everybody polls the store all the time",
@@ -427,7 +436,9 @@ type asker struct {
 }
 
 func (e *asker) TryAcquire(ctx context.Context) (bool, error) {
-	_, _ = e.b.Driver().Acquire(ctx, driver.AcquireRequest{Group: e.o.Group, Participant: "asker", Nonce: driver.NewNonce(), TTL: e.o.HeartbeatTimeout})
+	if e.IsLeader() {
+		_, _ = e.b.Driver().Acquire(ctx, driver.AcquireRequest{Group: e.o.Group, Participant: "asker", Nonce: driver.NewNonce(), TTL: e.o.HeartbeatTimeout})
+	}
 	return e.elector.TryAcquire(ctx)
 }
 

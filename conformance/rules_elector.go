@@ -645,7 +645,7 @@ var electorRules = []Rule{
 			long := strings.Repeat("x", 256)
 			groups := []string{"", ".", "..", "a/b", "a b", "a\n", "é", "a\x00", "a:b", "*", long}
 			for _, g := range groups {
-				if _, err := multilock.New(n.b, multilock.Options{Group: g}); !errors.Is(err, multilock.ErrInvalid) {
+				if _, err := n.construct(multilock.Options{Group: g}); !errors.Is(err, multilock.ErrInvalid) {
 					r.Errorf("the group %q: want ErrInvalid, got %v", shorten(g), err)
 				}
 			}
@@ -659,7 +659,7 @@ var electorRules = []Rule{
 			} {
 				o := multilock.Options{Group: "g", HeartbeatTimeout: r.h.TTL}
 				change(&o)
-				if _, err := multilock.New(n.b, o); !errors.Is(err, multilock.ErrInvalid) {
+				if _, err := n.construct(o); !errors.Is(err, multilock.ErrInvalid) {
 					r.Errorf("%s: want ErrInvalid, got %v", name, err)
 				}
 			}

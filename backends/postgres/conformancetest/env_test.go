@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/multilock/multilock-go/backends/postgres"
+	"github.com/multilock/multilock-go/conformance"
 	"github.com/multilock/multilock-go/core/driver"
 	server "github.com/multilock/multilock-go/testservers/postgres"
 	"github.com/multilock/multilock-go/testservers/proc"
@@ -23,11 +24,7 @@ import (
 // end with the test process.
 var scope proc.Scope
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	scope.Close()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { conformance.Main(m, postgres.OpenURL, scope.Close) }
 
 var shared = sync.OnceValue(func() *server.Server {
 	s := server.Start(&scope, server.Options{

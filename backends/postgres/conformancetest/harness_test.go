@@ -10,6 +10,7 @@ import (
 
 	"github.com/multilock/multilock-go/backends/postgres"
 	"github.com/multilock/multilock-go/conformance"
+	"github.com/multilock/multilock-go/conformance/porcupinecheck"
 	"github.com/multilock/multilock-go/core/driver"
 	"github.com/multilock/multilock-go/testservers/proxy"
 )
@@ -52,6 +53,7 @@ func harness(tb conformance.TB, name, direct, client string, ours bool, paramete
 		Name:      name,
 		TTL:       2 * time.Second,
 		URL:       u,
+		Checker:   porcupinecheck.Checker{},
 		NewDriver: func(tb conformance.TB) (driver.Driver, driver.Info) { return newDriver(tb, u) },
 		NewLinked: func(tb conformance.TB) (driver.Driver, driver.Info, conformance.Link) {
 			parsed, err := url.Parse(u)
@@ -95,7 +97,6 @@ func harness(tb conformance.TB, name, direct, client string, ours bool, paramete
 		Missing: map[conformance.Power]string{
 			conformance.PowerSession:     "a term does not hang on a session or connection",
 			conformance.PowerManualClock: "the server's clock can be stepped but not stopped",
-			conformance.PowerChecker:     "the module of the linearizability checker is not required here",
 		},
 		// pgx gives a connection that was cut off in the middle of a request 15 s in
 		// the background to end well, and a pool waits for it. The last one is a

@@ -89,6 +89,7 @@ const (
 	CloseWaits           Bug = "close takes ten seconds"
 	LeakGoroutine        Bug = "a goroutine stays behind after close"
 	NoClamp              Bug = "a clock stepped back keeps a dead leader's term for an hour"
+	HiddenRequests       Bug = "the client sends ten requests for each that is asked for"
 	RestartFrees         Bug = "a restart of the store frees live terms"
 	OneConnection        Bug = "all calls of a client wait for one connection"
 	ConnectionIsSession  Bug = "a broken connection frees the client's terms"
@@ -206,5 +207,6 @@ func Bugs() []Caught {
 		{NoClamp, "FAIL-clock"},
 		{SessionEndUnnoticed, "FAIL-session"},
 		{RenewSessionOnly, "FAIL-removed"},
+		{HiddenRequests, "SIZ-network"},
 	}
 }
