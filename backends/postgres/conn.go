@@ -64,8 +64,13 @@ func (s *store) connect(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn,
 	if s.ready.Load() {
 		return conn, nil
 	}
-	s.setup.Lock()
-	defer s.setup.Unlock()
+	select {
+	case s.setup <- struct{}{}:
+		defer func() { <-s.setup }()
+	case <-ctx.Done():
+		conn.Release()
+		return nil, notApplied(ctx.Err())
+	}
 	if s.ready.Load() {
 		return conn, nil
 	}

@@ -37,9 +37,9 @@ type store struct {
 	cancel context.CancelFunc
 	closed atomic.Bool
 
-	pooled atomic.Bool // the connections lead to a pooler
-	ready  atomic.Bool // server and table have been looked at
-	setup  sync.Mutex  // held by whoever looks
+	pooled atomic.Bool   // the connections lead to a pooler
+	ready  atomic.Bool   // server and table have been looked at
+	setup  chan struct{} // holds one while somebody looks
 
 	mu  sync.Mutex
 	sub *subscription
@@ -101,7 +101,7 @@ func FromPool(pool *pgxpool.Pool, o Options) (*multilock.Backend, error) {
 }
 
 func newStore(o Options) *store {
-	s := &store{o: o, table: pgx.Identifier{o.Schema, o.Table}.Sanitize(), channel: channel(o.Schema, o.Table)}
+	s := &store{o: o, table: pgx.Identifier{o.Schema, o.Table}.Sanitize(), channel: channel(o.Schema, o.Table), setup: make(chan struct{}, 1)}
 	s.sql = newStatements(s.table)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
@@ -118,6 +118,18 @@ func channel(schema, table string) string {
 func (o *Options) fromURL(u *url.URL) error {
 	o.ConnString = u.String()
 	return nil
+}
+
+// validate holds the rule that a pattern cannot: PostgreSQL cuts longer names
+// short, and two tables would be one.
+func (o Options) validate(bool) error {
+	var faults []error
+	for _, name := range []struct{ field, value string }{{"Schema", o.Schema}, {"Table", o.Table}} {
+		if len(name.value) > 63 {
+			faults = append(faults, invalid("postgres.Options."+name.field, quote(name.value), "must be 1 to 63 bytes"))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // adjustInfo says where the store is, and that nothing is pushed if nobody is to

@@ -82,13 +82,16 @@ func (x *subscription) Close() error {
 // that breaks is replaced; what was missed meanwhile is made up for by waking all.
 func (x *subscription) loop(ctx context.Context, conn *pgx.Conn) {
 	defer close(x.done)
-	for pause := time.Duration(0); ctx.Err() == nil; {
+	for pause := time.Duration(0); ; {
 		if conn == nil {
 			if pause > 0 && !sleep(ctx, pause/2+rand.N(pause)) {
 				return
 			}
 			var err error
 			if conn, err = x.s.listen(ctx); err != nil {
+				if ctx.Err() != nil {
+					return
+				}
 				conn, pause = nil, min(max(2*pause, 10*time.Millisecond), 2*time.Second)
 				continue
 			}
@@ -98,6 +101,9 @@ func (x *subscription) loop(ctx context.Context, conn *pgx.Conn) {
 		x.receive(ctx, conn)
 		hangUp(conn)
 		conn = nil
+		if ctx.Err() != nil {
+			return
+		}
 	}
 }
 

@@ -350,6 +350,35 @@ func TestSettingsOfTheRoleDoNotMatter(t *testing.T) {
 	}
 }
 
+// What is acknowledged is on disk, whatever the role's commits are like otherwise.
+func TestCommitsAreSynchronous(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	owner := o.ConnString
+	must(t, everything(t.Context(), open(t, o), "owner"))
+	name, url := role(t, owner)
+	sql(t, owner, "GRANT SELECT, INSERT, UPDATE ON "+quoted(o)+" TO "+name)
+	sql(t, owner, "ALTER ROLE "+name+" SET synchronous_commit = off")
+	seen := pgx.Identifier{tableName()}.Sanitize()
+	sql(t, owner, "CREATE TABLE "+seen+" (setting text)")
+	function := pgx.Identifier{tableName()}.Sanitize()
+	sql(t, owner, "CREATE FUNCTION "+function+"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $f$ BEGIN INSERT INTO "+seen+" VALUES (current_setting('synchronous_commit')); RETURN NEW; END $f$")
+	sql(t, owner, "CREATE TRIGGER look BEFORE INSERT OR UPDATE ON "+quoted(o)+" FOR EACH ROW EXECUTE FUNCTION "+function+"()")
+	t.Cleanup(func() {
+		sql(t, owner, "DROP FUNCTION "+function+" CASCADE")
+		sql(t, owner, "DROP TABLE "+seen)
+	})
+	o.ConnString = url
+	must(t, everything(t.Context(), open(t, o), "member"))
+	conn := admin(t, owner)
+	defer conn.Close(context.Background())
+	var writes, on int
+	must(t, conn.QueryRow(t.Context(), "SELECT count(*), count(*) FILTER (WHERE setting = 'on') FROM "+seen).Scan(&writes, &on))
+	if writes < 4 || on != writes {
+		t.Errorf("%d of %d writes were synchronous", on, writes)
+	}
+}
+
 func TestFromPool(t *testing.T) {
 	t.Parallel()
 	o := options(t)
