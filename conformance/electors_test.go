@@ -326,7 +326,10 @@ func (e *once) Run(ctx context.Context, work func(context.Context, multilock.Ter
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	return e.elector.Run(inner, func(ctx context.Context, t multilock.Term) error {
-		defer cancel()
+		defer func() {
+			cancel()
+			time.Sleep(10 * time.Millisecond) // until Run has noticed
+		}()
 		return work(ctx, t)
 	})
 }
