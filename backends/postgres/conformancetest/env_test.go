@@ -37,7 +37,9 @@ var shared = sync.OnceValue(func() *server.Server {
 	return s
 })
 
-var bouncer = sync.OnceValue(func() *server.Bouncer { return server.StartBouncer(&scope, shared(), "transaction", "default_pool_size = 60", "server_login_retry = 1") })
+var bouncer = sync.OnceValue(func() *server.Bouncer {
+	return server.StartBouncer(&scope, shared(), "transaction", "default_pool_size = 60", "server_login_retry = 1")
+})
 
 // tb is what *testing.T, the kit's TB and proc.Scope have in common.
 type tb interface {
