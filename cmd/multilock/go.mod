@@ -11,4 +11,5 @@ require (
 	golang.org/x/term v0.35.0
 	github.com/multilock/multilock-go/backends/zookeeper v0.1.0
 	github.com/multilock/multilock-go/backends/sqlserver v0.1.0
+	github.com/multilock/multilock-go/backends/postgres v0.1.0
 )
