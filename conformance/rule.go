@@ -89,5 +89,6 @@ func findRule(id string) (Rule, error) {
 }
 
 func allRules() []Rule {
-	return slices.Concat(harnessRules)
+	return slices.Concat(harnessRules, acquireRules, anchorRules, renewRules, recordRules, batchRules, resignRules,
+		fenceRules, leaderRules, wakeRules, nameRules, closeRules, clockRules)
 }

@@ -37,6 +37,9 @@ type Backend struct {
 	out      outbox
 	stats    counters
 
+	ctx    context.Context // ends when the driver is about to be closed
+	cancel context.CancelFunc
+
 	mu       sync.Mutex
 	electors map[*Elector]struct{} // those with a run
 	closing  bool
@@ -68,6 +71,7 @@ func NewBackend(d driver.Driver, info driver.Info) (*Backend, error) {
 	} else if x, ok := d.(driver.BatchReader); ok {
 		b.batchReader, b.acquireBatch = x, max(1, info.ReadBatch)
 	}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.calls = &lane{b: b, limit: max(1, info.Calls)}
 	b.renewals = &lane{b: b, limit: 1}
 	if info.Hedge {
@@ -116,19 +120,16 @@ func (b *Backend) String() string {
 // Ping asks the store for an answer, within ctx. Backends whose driver has no
 // ping of its own read the leader of a group that need not exist.
 func (b *Backend) Ping(ctx context.Context) error {
-	var err error
-	sent := b.call(ctx, 0, func(ctx context.Context) {
+	_, err := ask(ctx, b, 0, func(ctx context.Context) (struct{}, error) {
 		if p, ok := b.drv.(driver.Pinger); ok {
-			err = p.Ping(ctx)
-			return
+			return struct{}{}, p.Ping(ctx)
 		}
-		if _, err = b.drv.Leader(ctx, "multilock-ping"); errors.Is(err, ErrNoLeader) {
+		_, err := b.drv.Leader(ctx, "multilock-ping")
+		if errors.Is(err, ErrNoLeader) {
 			err = nil
 		}
+		return struct{}{}, err
 	})
-	if sent != nil {
-		err = sent
-	}
 	return b.wrap("ping", "", err)
 }
 
@@ -142,36 +143,39 @@ func (b *Backend) Leader(ctx context.Context, group string) (Record, error) {
 }
 
 func (b *Backend) leader(ctx context.Context, group string, limit time.Duration) (Record, error) {
-	var rec Record
-	var err error
 	b.stats.reads.Add(1)
-	sent := b.call(ctx, limit, func(ctx context.Context) { rec, err = b.drv.Leader(ctx, group) })
-	if sent != nil {
-		return Record{}, b.wrap("leader", group, sent)
-	}
+	rec, err := ask(ctx, b, limit, func(ctx context.Context) (Record, error) { return b.drv.Leader(ctx, group) })
 	return rec, b.wrap("leader", group, err)
 }
 
-// call runs do on the calls lane and waits for it. Its own error means that do
-// has no answer, and that what it writes must not be read.
-func (b *Backend) call(ctx context.Context, limit time.Duration, do func(ctx context.Context)) error {
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
+// ask runs do on the calls lane and waits for its answer, until ctx ends or limit
+// has passed. What do returns after that is dropped.
+func ask[T any](ctx context.Context, b *Backend, limit time.Duration, do func(ctx context.Context) (T, error)) (T, error) {
+	var none T
+	if ctx.Err() != nil {
+		return none, context.Cause(ctx)
 	}
-	c := newCall(limit, do)
+	var answer struct { // written by the worker, and read only if it has answered
+		v   T
+		err error
+	}
+	c := newCall(limit, func(ctx context.Context) { answer.v, answer.err = do(ctx) })
 	if err := b.calls.submit(c, true); err != nil {
-		return err
+		return none, err
 	}
 	select {
 	case <-c.done:
 	case <-ctx.Done():
 		c.giveUp()
-		return context.Cause(ctx)
+		return none, context.Cause(ctx)
 	}
 	if !c.answered() {
-		return errAbandoned
+		return none, errAbandoned
 	}
-	return nil
+	if answer.err != nil {
+		return none, answer.err
+	}
+	return answer.v, nil
 }
 
 // wrap adds backend, operation and group to a driver's error, once.

@@ -18,6 +18,7 @@ type belief struct {
 	boot      int64
 	hasBoot   bool
 	span, tol int64 // nanoseconds
+	over      error // why the term is over; then nothing else counts
 }
 
 // instant is a look at all clocks, taken before a request.

@@ -102,6 +102,7 @@ func (b *Backend) shutdown(runs []*run) {
 	for _, l := range lanes {
 		l.close()
 	}
+	b.cancel()
 	idle := make(chan struct{})
 	go func() {
 		for _, l := range lanes {

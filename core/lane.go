@@ -139,7 +139,7 @@ func (l *lane) take() []*call {
 // run executes a batch: one call, or several acquires joined.
 func (l *lane) run(batch []*call) {
 	first := batch[0]
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(l.b.ctx)
 	defer cancel()
 	hung := false // under first.mu: this worker counts as stuck
 	giveUp := func() {

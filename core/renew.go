@@ -147,7 +147,7 @@ func (r *renewer) tick() {
 // that the terms of a process come to be renewed together.
 func (l *live) aligned(now int64) bool {
 	x := l.believed.Load()
-	return x != nil && now-x.at.Mono >= int64(l.heartbeat()/2)
+	return x.over == nil && now-x.at.Mono >= int64(l.heartbeat()/2)
 }
 
 // send submits batches of due terms; the lock is held.
@@ -213,7 +213,7 @@ func (s *sending) do(ctx context.Context) {
 	reqs := make([]driver.RenewRequest, 0, len(s.batch))
 	index := make([]int, 0, len(s.batch))
 	for i, x := range s.batch { // the call may have queued behind others that hung
-		if x.l.believed.Load() != nil {
+		if x.l.believed.Load().over == nil {
 			reqs, index = append(reqs, x.req), append(index, i)
 		}
 	}
@@ -284,7 +284,7 @@ func (r *renewer) answer(x renewal, t0 instant, start time.Time, res driver.Rene
 	l.inflight--
 	now := r.b.clock.Now().Mono
 	switch bel := l.believed.Load(); {
-	case !l.queued || bel == nil:
+	case !l.queued || bel.over != nil:
 	case res.Err == nil:
 		l.fails = 0
 		r.schedule(l, max(now, bel.at.Mono+int64(l.heartbeat())))

@@ -219,7 +219,8 @@ func (r *run) attempt(c *candidate, giveUp <-chan struct{}) *acquireCall {
 	c.sent = true
 	e.lastTry = time.Now()
 	e.mu.Unlock()
-	a := &acquireCall{fresh: fresh, start: time.Now(), req: driver.AcquireRequest{
+	start := time.Now()
+	a := &acquireCall{fresh: fresh, start: start, req: driver.AcquireRequest{
 		Group: e.o.Group, Participant: e.o.ParticipantID, Nonce: c.nonce,
 		TTL: e.o.HeartbeatTimeout, Metadata: meta.m,
 	}}
@@ -236,7 +237,7 @@ func (r *run) attempt(c *candidate, giveUp <-chan struct{}) *acquireCall {
 			c.sent = false
 			e.mu.Unlock()
 		}
-		return &acquireCall{req: a.req, start: a.start, err: err}
+		return &acquireCall{req: a.req, start: start, err: err}
 	}
 	if err := e.b.calls.submit(call, false); err != nil {
 		return unsent(err)
@@ -247,10 +248,10 @@ func (r *run) attempt(c *candidate, giveUp <-chan struct{}) *acquireCall {
 		if call.giveUp() {
 			return unsent(errAbandoned)
 		}
-		return &acquireCall{req: a.req, start: a.start, err: errAbandoned}
+		return &acquireCall{req: a.req, start: start, err: errAbandoned}
 	}
 	if !call.answered() {
-		return &acquireCall{req: a.req, start: a.start, err: errAbandoned}
+		return &acquireCall{req: a.req, start: start, err: errAbandoned}
 	}
 	if a.err == nil {
 		e.metadataSent(meta.version)

@@ -222,11 +222,8 @@ func (b *Backend) resign(t Term, limit, within time.Duration, e *Elector) error 
 			one = min(limit, max(left/3, minHedge))
 		}
 		sent := time.Now()
-		var err error
 		b.stats.resigns.Add(1)
-		if e := b.call(context.Background(), one, func(ctx context.Context) { err = b.drv.Resign(ctx, t) }); e != nil {
-			err = e
-		}
+		_, err := ask(context.Background(), b, one, func(ctx context.Context) (struct{}, error) { return struct{}{}, b.drv.Resign(ctx, t) })
 		e.observe(Observation{Op: "resign", Token: t.Token, Start: sent, Duration: time.Since(sent), Err: err})
 		if err == nil || errors.Is(err, ErrLost) {
 			return nil // over either way: an earlier send may have done it

@@ -24,9 +24,9 @@ type Nonce = driver.Nonce
 
 // live is a term of this process from its acquisition until it is over.
 //
-// It ends once: believed is swapped to nil by whoever finds the deadline passed,
-// hears of the loss, or is about to resign, and nothing brings it back. A reply
-// that arrives later finds nil and changes nothing.
+// It ends once: its belief is swapped for one that is over by whoever finds the
+// deadline passed, hears of the loss, or is about to resign, and nothing brings it
+// back. A reply that arrives later finds it over and changes nothing.
 type live struct {
 	e          *Elector
 	run        *run
@@ -52,7 +52,7 @@ type live struct {
 	// of the elector, under its lock
 	candidate  *candidate
 	leading    bool  // IsLeader may answer for it
-	over       bool  // believed is nil and that was told
+	over       bool  // the belief is over and that was told
 	lost       bool  // the store said so: there is nothing left to resign
 	cause      error // why it was told to end
 	drainBy    int64 // monotonic drain limit, 0 without one
@@ -89,7 +89,7 @@ func (l *live) belief(t0 instant, granted time.Duration) *belief {
 // alive looks at the clocks and ends the term if its deadline has passed.
 func (l *live) alive() bool {
 	x := l.believed.Load()
-	if x == nil {
+	if x.over != nil {
 		return false
 	}
 	switch x.judge(l.e.b.clock) {
@@ -105,7 +105,7 @@ func (l *live) alive() bool {
 // left is the time until the deadline, 0 if the term is over.
 func (l *live) left() time.Duration {
 	x := l.believed.Load()
-	if x == nil {
+	if x.over != nil {
 		return 0
 	}
 	return x.left(l.e.b.clock)
@@ -124,7 +124,7 @@ func (l *live) extend(t0 instant, granted time.Duration) bool {
 	next := l.belief(t0, granted)
 	for {
 		old := l.believed.Load()
-		if old == nil {
+		if old.over != nil {
 			if l.e.b.fault == seam.ReviveTerm && l.e.revive(l, next) {
 				return true
 			}
@@ -151,7 +151,7 @@ func (l *live) extend(t0 instant, granted time.Duration) bool {
 func (l *live) end(cause error) bool {
 	for {
 		x := l.believed.Load()
-		if x == nil {
+		if x.over != nil {
 			return false
 		}
 		if l.endIf(x, cause) {
@@ -161,7 +161,7 @@ func (l *live) end(cause error) bool {
 }
 
 func (l *live) endIf(x *belief, cause error) bool {
-	if !l.believed.CompareAndSwap(x, nil) {
+	if !l.believed.CompareAndSwap(x, &belief{over: cause}) {
 		return false
 	}
 	l.timer.Stop()
@@ -175,7 +175,7 @@ func (l *live) endIf(x *belief, cause error) bool {
 // grants less than it was asked for.
 func (l *live) heartbeat() time.Duration {
 	x := l.believed.Load()
-	if x == nil {
+	if x.over != nil {
 		return l.e.o.HeartbeatInterval
 	}
 	return min(l.e.o.HeartbeatInterval, time.Duration(x.span)/3)
@@ -200,7 +200,10 @@ func (c *termContext) Err() error {
 	if err := c.Context.Err(); err != nil {
 		return err
 	}
-	c.l.alive() // cancels the context if the deadline has passed
+	if !c.l.alive() {
+		// whoever ended the term may not have come to cancel it yet
+		c.l.cancel(c.l.believed.Load().over)
+	}
 	return c.Context.Err()
 }
 

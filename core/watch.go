@@ -2,6 +2,7 @@ package multilock
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ type watch struct {
 	mu      sync.Mutex
 	sub     driver.Subscription
 	opening bool // Watch is under way
+	closed  bool
 	groups  map[string]*watched
 }
 
@@ -87,9 +89,9 @@ func (w *watch) addLocked(group string, g *watched) <-chan struct{} {
 func (w *watch) add(ctx context.Context, group string) error {
 	w.mu.Lock()
 	sub := w.sub
-	if sub == nil && w.opening {
+	if w.closed || sub == nil && w.opening {
 		w.mu.Unlock()
-		return errAbandoned // an earlier Watch still hangs; Watch is called once
+		return errAbandoned // or an earlier Watch still hangs; Watch is called once
 	}
 	w.opening = sub == nil
 	w.mu.Unlock()
@@ -98,10 +100,14 @@ func (w *watch) add(ctx context.Context, group string) error {
 		sub, err = w.watcher.Watch(ctx, w)
 		w.mu.Lock()
 		w.opening = false
-		if err == nil {
+		late := err == nil && w.closed
+		if err == nil && !late {
 			w.sub = sub
 		}
 		w.mu.Unlock()
+		if late {
+			return errors.Join(ErrClosed, sub.Close())
+		}
 		if err != nil {
 			return err
 		}
@@ -168,7 +174,7 @@ func (w *watch) removeLater(group string, g *watched) {
 		}
 		sub := w.sub
 		w.mu.Unlock()
-		if gone {
+		if gone && sub != nil { // nil: closed meanwhile
 			sub.Remove(group)
 		}
 	}), false)
@@ -224,7 +230,7 @@ func (w *watch) close() error {
 	w.lane.close()
 	w.mu.Lock()
 	sub := w.sub
-	w.sub = nil
+	w.sub, w.closed = nil, true
 	w.mu.Unlock()
 	if sub == nil {
 		return nil

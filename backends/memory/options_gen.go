@@ -25,6 +25,11 @@ type Options struct {
 	// characters of A-Z a-z 0-9 _ . -. URL: multilock.name. Environment:
 	// MULTILOCK_MEMORY_NAME.
 	Name string
+
+	// Store is the store to share, made by NewStore; not together with Name.
+	//
+	// Default: none.
+	Store *Store
 }
 
 // withDefaults returns o with its defaults filled in.
@@ -61,6 +66,7 @@ var patternName = regexp.MustCompile("^[A-Za-z0-9_.-]{1,255}$")
 func (o Options) Validate() error {
 	o = o.withDefaults()
 	faults := o.check()
+	faults = append(faults, o.validate(false))
 	return errors.Join(faults...)
 }
 
@@ -127,6 +133,9 @@ func parseURL(raw string) (Options, []error) {
 		return o, []error{invalid("memory URL scheme", quote(u.Scheme), "must be memory")}
 	}
 	own, faults := takeParameters(u)
+	if err := o.fromURL(u); err != nil {
+		faults = append(faults, err)
+	}
 	for _, set := range own {
 		if err := set(&o); err != nil {
 			faults = append(faults, err)
@@ -206,6 +215,9 @@ func (o Options) attrs() []slog.Attr {
 	var attrs []slog.Attr
 	if o.Name != "" {
 		attrs = append(attrs, slog.String("Name", show(o.Name)))
+	}
+	if o.Store != nil {
+		attrs = append(attrs, slog.String("Store", "[set]"))
 	}
 	return attrs
 }
