@@ -6,4 +6,4 @@
 // -check fails if one of them is not what the spec says.
 package main
 
-//go:generate go run .
+//go:generate env GOWORK=off go run .

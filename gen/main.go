@@ -78,6 +78,9 @@ func load(dir string) (root string, m *model.Model, err error) {
 				return "", nil, err
 			}
 			m, err := model.Resolve(specName, s)
+			if err == nil {
+				m.Rules, err = rules(root)
+			}
 			return root, m, err
 		}
 		if !errors.Is(err, os.ErrNotExist) {
@@ -91,6 +94,19 @@ func load(dir string) (root string, m *model.Model, err error) {
 	}
 }
 
+// rules reads the list of rules that the conformance kit keeps beside its code.
+func rules(root string) ([]model.Rule, error) {
+	const name = "conformance/rules.txt"
+	data, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return model.ParseRules(name, data)
+}
+
 func generate(dir string, check bool, stdout io.Writer) error {
 	root, m, err := load(dir)
 	if err != nil {
@@ -100,8 +116,9 @@ func generate(dir string, check bool, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	treeErr := write.CheckTree(root, m)
 	changes, err := write.Plan(root, files)
-	if err != nil {
+	if err := errors.Join(treeErr, err); err != nil {
 		return err
 	}
 	for _, c := range changes {

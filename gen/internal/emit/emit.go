@@ -37,7 +37,16 @@ type Emitter struct {
 // All are the emitters, in the order of their names.
 var All = []Emitter{
 	{"backend", Backends},
+	{"backend-test", BackendTests},
+	{"catalogue", Catalogue},
+	{"compose", Compose},
+	{"conformance", Conformance},
+	{"go.mod", GoMods},
+	{"go.work", Workspace},
 	{"options", Options},
+	{"options-test", OptionsTests},
+	{"readme", Readmes},
+	{"workflow", Workflow},
 }
 
 // Run calls all emitters.

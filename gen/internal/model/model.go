@@ -12,14 +12,18 @@ type Model struct {
 	Version  string
 	Module   string
 	Go       string
+	Readme   string    // gets the table of all backends; empty if there is none
 	Modules  []Module  // sorted by path
 	Backends []Backend // sorted by name
+	// Rules are those of the conformance kit. They are no part of the spec; see
+	// ParseRules.
+	Rules []Rule
 }
 
 // Module is a module that is no backend.
 type Module struct {
-	Path, Doc                      string
-	Released, Installable, Outside bool
+	Path, Doc                                 string
+	Released, Installable, Catalogue, Outside bool
 }
 
 // Backend is one store.
@@ -43,12 +47,18 @@ type Backend struct {
 
 	AdjustInfo, FromURL, ValidateHook bool
 
-	Caps     Capabilities
+	Caps    Capabilities
+	Tests   *Tests // nil while there is no test module
+	Service *Service
+	Options []Option
+}
+
+// Tests describe the nested test module.
+type Tests struct {
 	Requires []Require
-	Siblings []string
-	Setups   []string
-	Service  *Service
-	Options  []Option
+	Siblings []string // sorted
+	// Setups are further topologies that get entry tests of their own.
+	Setups []string
 }
 
 // Capabilities as in driver.Info, and the words of the tables.
@@ -127,6 +137,17 @@ type EnumValue struct{ Value, Const, Doc string }
 
 // Secrecy reports whether the value may not be shown.
 func (o Option) Secrecy() bool { return o.Kind == Secret }
+
+// Ready are the backends whose hand-written half exists.
+func (m *Model) Ready() []Backend {
+	var out []Backend
+	for _, b := range m.Backends {
+		if b.Ready {
+			out = append(out, b)
+		}
+	}
+	return out
+}
 
 // ByName finds a backend.
 func (m *Model) ByName(name string) (Backend, bool) {

@@ -19,7 +19,7 @@ var interfaces = []string{"batch_acquirer", "batch_reader", "pinger", "watcher"}
 // joins all faults, each with file and line.
 func Resolve(file string, s *spec.Spec) (*Model, error) {
 	r := &resolver{faults: spec.Faults{File: file}}
-	m := &Model{Version: s.Version, Module: s.Module, Go: s.Go}
+	m := &Model{Version: s.Version, Module: s.Module, Go: s.Go, Readme: s.Readme}
 	r.match(s.At("version"), "version", s.Version, `^v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`, "a version such as v0.1.0")
 	r.match(s.At("go"), "go", s.Go, `^1\.\d+\.0$`, "a Go version that ends in .0, such as 1.26.0")
 	r.match(s.At("module"), "module", s.Module, `^[a-z0-9.]+(/[a-zA-Z0-9._-]+)+$`, "a module path")
@@ -73,7 +73,7 @@ func (r *resolver) modules(s *spec.Spec) []Module {
 		if mod.Outside && (mod.Released || mod.Installable) {
 			r.add(mod.At("outside"), "module %q: a module outside the workspace can be neither released nor installable", mod.Path)
 		}
-		out = append(out, Module{Path: mod.Path, Doc: mod.Doc, Released: mod.Released, Installable: mod.Installable, Outside: mod.Outside})
+		out = append(out, Module{Path: mod.Path, Doc: mod.Doc, Released: mod.Released, Installable: mod.Installable, Catalogue: mod.Catalogue, Outside: mod.Outside})
 	}
 	return out
 }
@@ -87,7 +87,6 @@ func (r *resolver) backend(m *Model, b spec.Backend) Backend {
 		Dir: "backends/" + b.Name, Path: m.Module + "/backends/" + b.Name,
 		DriverType: cmp.Or(b.DriverType, "store"), Client: b.Client,
 		Schemes: b.URL.Schemes, Example: b.URL.Example, OthersToSDK: b.URL.Other == "sdk",
-		Siblings: slices.Sorted(slices.Values(b.Conformance.Siblings)), Setups: b.Conformance.Setups,
 	}
 	r.match(b.At("driver_type"), b.Name+".driver_type", b.DriverType, `^[A-Za-z][A-Za-z0-9]*$`, "a Go identifier")
 	for _, h := range b.Hooks {
@@ -99,9 +98,7 @@ func (r *resolver) backend(m *Model, b spec.Backend) Backend {
 	out.ValidateHook = slices.Contains(b.Hooks, "validate")
 	r.url(b)
 	out.Caps = r.capabilities(b)
-	out.Requires = r.requires(b)
-	r.siblings(m, b)
-	r.setups(b)
+	out.Tests = r.conformance(m, b)
 	out.Service = r.service(b)
 	out.Options = r.options(b)
 	if b.Target != "" {
@@ -161,31 +158,33 @@ func (r *resolver) sentence(line int, what, s string) {
 	}
 }
 
-func (r *resolver) requires(b spec.Backend) []Require {
-	var out []Require
-	for _, q := range b.Conformance.Requires {
+func (r *resolver) conformance(m *Model, b spec.Backend) *Tests {
+	c := b.Conformance
+	if c == nil {
+		return nil
+	}
+	out := &Tests{Siblings: slices.Sorted(slices.Values(c.Siblings)), Setups: c.Setups}
+	where := b.Name + ".conformance."
+	for _, q := range c.Requires {
 		p, v, ok := strings.Cut(q, "@")
 		if !ok || !strings.HasPrefix(v, "v") {
-			r.add(b.Conformance.At("requires"), "%s.conformance.requires: %q is not allowed; allowed: path@version", b.Name, q)
+			r.add(c.At("requires"), "%srequires: %q is not allowed; allowed: path@version", where, q)
 		}
-		out = append(out, Require{p, v})
+		out.Requires = append(out.Requires, Require{p, v})
 	}
-	r.sorted(b.Conformance.At("requires"), b.Name+".conformance.requires", b.Conformance.Requires)
-	return out
-}
-
-func (r *resolver) siblings(m *Model, b spec.Backend) {
-	for _, s := range b.Conformance.Siblings {
+	r.sorted(c.At("requires"), where+"requires", c.Requires)
+	for _, s := range c.Siblings {
 		if !slices.ContainsFunc(m.Modules, func(mod Module) bool { return mod.Path == s }) {
-			r.add(b.Conformance.At("siblings"), "%s.conformance.siblings: %q is not allowed; allowed: the path of a module of this file", b.Name, s)
+			r.add(c.At("siblings"), "%ssiblings: %q is not allowed; allowed: the path of a module of this file", where, s)
 		}
 	}
-}
-
-func (r *resolver) setups(b spec.Backend) {
-	for _, s := range b.Conformance.Setups {
-		r.match(b.Conformance.At("setups"), b.Name+".conformance.setups", s, `^[A-Z][A-Za-z0-9]*$`, "an exported Go identifier such as Cluster")
+	for i, s := range c.Setups {
+		r.match(c.At("setups"), where+"setups", s, `^[A-Z][A-Za-z0-9]*$`, "an exported Go identifier such as Cluster")
+		if slices.Contains(c.Setups[:i], s) {
+			r.add(c.At("setups"), "%ssetups: %q given twice", where, s)
+		}
 	}
+	return out
 }
 
 func (r *resolver) service(b spec.Backend) *Service {

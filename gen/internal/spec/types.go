@@ -16,6 +16,8 @@ type Spec struct {
 	Module string `yaml:"module,required"`
 	// Go is the go line of generated go.mod files.
 	Go string `yaml:"go,required"`
+	// Readme is the file that gets the table of all backends.
+	Readme string `yaml:"readme"`
 	// Modules are the modules beside the backends.
 	Modules []Module `yaml:"modules"`
 	// Backends are the stores, sorted by name.
@@ -32,6 +34,9 @@ type Module struct {
 	// Installable modules hold a command and may not have replace lines; the
 	// workspace answers for their siblings.
 	Installable bool `yaml:"installable"`
+	// Catalogue modules are commands that open any backend by URL: they get a table
+	// of all schemes.
+	Catalogue bool `yaml:"catalogue"`
 	// Outside modules are no part of the workspace.
 	Outside bool `yaml:"outside"`
 	// Doc says in one sentence what the module is.
@@ -51,7 +56,7 @@ type Backend struct {
 	URL          URL          `yaml:"url,required"`
 	Hooks        []string     `yaml:"hooks"`
 	Capabilities Capabilities `yaml:"capabilities,required"`
-	Conformance  Conformance  `yaml:"conformance"`
+	Conformance  *Conformance `yaml:"conformance"`
 	Service      *Service     `yaml:"service"`
 	Options      []Option     `yaml:"options,required"`
 }
@@ -105,8 +110,7 @@ type Conformance struct {
 	// Siblings are modules of this repository it needs beside core, conformance
 	// and the backend.
 	Siblings []string `yaml:"siblings"`
-	// Setups are the topologies that get entry tests of their own. The first is
-	// the plain one.
+	// Setups are topologies beside the plain one that get entry tests of their own.
 	Setups []string `yaml:"setups"`
 }
 

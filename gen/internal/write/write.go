@@ -105,7 +105,7 @@ func orphans(root string, before, after manifest) ([]Change, error) {
 			return err
 		}
 		if d.IsDir() {
-			if n := d.Name(); path != root && (strings.HasPrefix(n, ".") && n != ".github" || n == "testdata" || n == "node_modules") {
+			if path != root && skipped(d.Name()) {
 				return filepath.SkipDir
 			}
 			return nil
