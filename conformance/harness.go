@@ -99,6 +99,8 @@ type Harness struct {
 	// IgnoreGoroutines lists substrings of stack traces of goroutines that may
 	// stay behind: those of process-wide pools of the store's own client library.
 	IgnoreGoroutines []string
+
+	newElector newElectorFunc // replaced by the kit's own tests
 }
 
 // Direction is one half of a connection.

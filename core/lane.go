@@ -111,12 +111,8 @@ func (l *lane) take() []*call {
 	var batch []*call
 	for len(l.queue) > 0 && l.running-min(l.stuck, maxStuck) <= l.limit {
 		c := l.queue[0]
-		most := 1
-		if len(batch) > 0 || c.acquire != nil {
-			most = l.b.acquireBatch
-		}
-		if len(batch) >= most || len(batch) > 0 && c.acquire == nil {
-			break
+		if len(batch) > 0 && (batch[0].acquire == nil || c.acquire == nil || len(batch) >= l.b.acquireBatch) {
+			break // only acquires share a round trip
 		}
 		l.queue[0] = nil
 		l.queue = l.queue[1:]
