@@ -25,12 +25,13 @@ type claim struct {
 
 	expires   time.Time // when nobody can believe in the term any more
 	granted   bool      // an Acquire has succeeded
-	index     uint64 // the key's index when the record was last seen to be ours
-	sends     int    // Acquires under way
-	uncertain bool   // a transaction that acquires may still execute
-	over      bool   // must not be extended any more: resigned, or being removed
-	busy      bool   // the settler is at it
-	failures  int    // of the settler
+	index     uint64    // the key's index when the record was last seen to be ours
+	sends     int       // Acquires under way
+	uncertain bool      // a transaction that acquires may still execute
+	over      bool      // must not be extended any more: resigned, or being removed
+	resigned  bool      // and so may not acquire again
+	busy      bool      // the settler is at it
+	failures  int       // of the settler
 }
 
 func (s *store) find(group string, n driver.Nonce) *claim {
@@ -172,15 +173,18 @@ func (s *store) reportOrphan(group string, p *api.KVPair, rec record) bool {
 		return false
 	}
 	if n.IsZero() {
-		// Who wrote it does not matter, but a term of ours may hold the lock and not
-		// know yet: its next renewal finds out and reports the orphan again.
+		// Somebody wrote over the record of a term of ours, which may not know yet: its
+		// next renewal finds out and reports the orphan again.
 		for _, c := range s.claims[group] {
 			if c.sess == sess && !c.over {
 				return false
 			}
 		}
 	}
-	s.add(&claim{group: group, nonce: n, sess: sess, over: true, expires: time.Now()})
+	c := s.add(&claim{group: group, nonce: n, sess: sess, over: true, expires: time.Now()})
+	if n.IsZero() { // whose term it was is unknown, and somebody may still believe in it
+		c.expires = c.expires.Add(sess.ttl)
+	}
 	s.settleSoon()
 	return true
 }
@@ -283,14 +287,18 @@ func (s *store) settle(ctx context.Context, c *claim) error {
 		rec := decode(p)
 		s.mu.Lock()
 		pending := c.uncertain || c.sends > 0
+		after := record{Ended: rec.Ended}
+		if c.resigned {
+			after.Ended = c.nonce.String()
+		}
 		s.mu.Unlock()
 		switch {
 		case locked(p) && p.Session == c.sess.id && s.orphanOf(rec, c):
-			err = s.release(ctx, c.group, p, c.nonce)
+			err = s.release(ctx, c.group, p, after)
 		case locked(p), !pending:
 			return nil
 		default:
-			err = s.void(ctx, c.group, p, c.nonce)
+			err = s.void(ctx, c.group, p, after)
 		}
 		if !errors.Is(err, errConflict) {
 			return err
@@ -310,14 +318,13 @@ func (s *store) orphanOf(rec record, c *claim) bool {
 
 // void moves the index of an unlocked key, so that no transaction that was
 // prepared before can acquire it.
-func (s *store) void(ctx context.Context, group string, p *api.KVPair, n driver.Nonce) error {
+func (s *store) void(ctx context.Context, group string, p *api.KVPair, after record) error {
 	op := &api.KVTxnOp{Verb: api.KVCAS, Key: s.key(group), Flags: recordFlags}
 	if p != nil {
 		op.Index = p.ModifyIndex
 	}
-	rec := ended(n)
-	rec.Void = driver.NewNonce().String()
-	op.Value = rec.encode()
+	after.Void = driver.NewNonce().String()
+	op.Value = after.encode()
 	resp, err := s.txn(ctx, []*api.KVTxnOp{op}, &api.QueryOptions{})
 	if err != nil {
 		return err

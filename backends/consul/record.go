@@ -67,11 +67,6 @@ func (r record) token(p *api.KVPair) uint64 {
 	return p.ModifyIndex
 }
 
-// ended is the value that remains of a key when the term n is over.
-func ended(n driver.Nonce) record {
-	return record{Ended: n.String()}
-}
-
 // term describes the live term of a locked key as far as its value tells.
 func (r record) term(group string, p *api.KVPair) driver.Record {
 	rec := driver.Record{Term: driver.Term{Group: group}, Remaining: driver.RemainingUnknown}

@@ -23,7 +23,7 @@ func (s *store) Resign(ctx context.Context, t driver.Term) error {
 	s.mu.Lock()
 	c := s.find(t.Group, t.Nonce)
 	if c != nil {
-		c.over = true // final, whatever the reply
+		c.over, c.resigned = true, true // final, whatever the reply
 	}
 	s.mu.Unlock()
 	err := s.resign(ctx, t)
@@ -52,7 +52,7 @@ func (s *store) resign(ctx context.Context, t driver.Term) error {
 		if !locked(p) || decode(p).Nonce != t.Nonce.String() {
 			return driver.ErrLost
 		}
-		err = s.releaseWithBell(ctx, t.Group, p, bell, t.Nonce)
+		err = s.releaseWithBell(ctx, t.Group, p, bell, record{Ended: t.Nonce.String()})
 		if !errors.Is(err, errConflict) {
 			return err
 		}
@@ -60,23 +60,23 @@ func (s *store) resign(ctx context.Context, t driver.Term) error {
 	return errConflict
 }
 
-// release frees a locked key.
-func (s *store) release(ctx context.Context, group string, p *api.KVPair, n driver.Nonce) error {
+// release frees a locked key and leaves after in it.
+func (s *store) release(ctx context.Context, group string, p *api.KVPair, after record) error {
 	_, bell, err := s.readWithBell(ctx, group)
 	if err != nil {
 		return err
 	}
-	return s.releaseWithBell(ctx, group, p, bell, n)
+	return s.releaseWithBell(ctx, group, p, bell, after)
 }
 
 // releaseWithBell frees the key if it is still as p shows it, and rings for
 // those who follow the group without a watch of its own.
-func (s *store) releaseWithBell(ctx context.Context, group string, p *api.KVPair, bell uint64, n driver.Nonce) error {
+func (s *store) releaseWithBell(ctx context.Context, group string, p *api.KVPair, bell uint64, after record) error {
 	key := s.key(group)
 	resp, err := s.txn(ctx, []*api.KVTxnOp{
 		{Verb: api.KVCheckSession, Key: key, Session: p.Session},
 		{Verb: api.KVCheckIndex, Key: key, Index: p.ModifyIndex},
-		{Verb: api.KVUnlock, Key: key, Session: p.Session, Value: ended(n).encode(), Flags: recordFlags},
+		{Verb: api.KVUnlock, Key: key, Session: p.Session, Value: after.encode(), Flags: recordFlags},
 		{Verb: api.KVSet, Key: s.bellKey(bellOf(group)), Value: ring{Group: group, Prev: bell}.encode(), Flags: recordFlags},
 	}, &api.QueryOptions{})
 	if err != nil {

@@ -419,3 +419,203 @@ func TestCLKBackLive(t *testing.T) {
 func TestCLKForward(t *testing.T) {
 	conformance.RunRule(t, "CLK-forward", newHarness)
 }
+
+// RACE-churn: a hundred candidates take turns.
+func TestRACEChurn(t *testing.T) {
+	conformance.RunRule(t, "RACE-churn", newHarness)
+}
+
+// RACE-faults: a hundred candidates on a bad network.
+func TestRACEFaults(t *testing.T) {
+	conformance.RunRule(t, "RACE-faults", newHarness)
+}
+
+// RACE-linearizable: recorded histories fit one correct store.
+func TestRACELinearizable(t *testing.T) {
+	conformance.RunRule(t, "RACE-linearizable", newHarness)
+}
+
+// FAIL-handover: a planned handover is quick and clean.
+func TestFAILHandover(t *testing.T) {
+	conformance.RunRule(t, "FAIL-handover", newHarness)
+}
+
+// FAIL-requests-lost: a leader that cannot send loses its term in time.
+func TestFAILRequestsLost(t *testing.T) {
+	conformance.RunRule(t, "FAIL-requests-lost", newHarness)
+}
+
+// FAIL-replies-lost: requests arrive, replies never do.
+func TestFAILRepliesLost(t *testing.T) {
+	conformance.RunRule(t, "FAIL-replies-lost", newHarness)
+}
+
+// FAIL-reply-once: one lost reply costs nothing.
+func TestFAILReplyOnce(t *testing.T) {
+	conformance.RunRule(t, "FAIL-reply-once", newHarness)
+}
+
+// FAIL-latency: a slow store costs no leadership.
+func TestFAILLatency(t *testing.T) {
+	conformance.RunRule(t, "FAIL-latency", newHarness)
+}
+
+// FAIL-errors: errors cost the term at its deadline, not before and not after.
+func TestFAILErrors(t *testing.T) {
+	conformance.RunRule(t, "FAIL-errors", newHarness)
+}
+
+// FAIL-locked: a record locked for longer than the TTL costs the term, cleanly.
+func TestFAILLocked(t *testing.T) {
+	conformance.RunRule(t, "FAIL-locked", newHarness)
+}
+
+// FAIL-close: closing the Backend under a leader.
+func TestFAILClose(t *testing.T) {
+	conformance.RunRule(t, "FAIL-close", newHarness)
+}
+
+// FAIL-session: the leader's session is ended from outside.
+func TestFAILSession(t *testing.T) {
+	conformance.RunRule(t, "FAIL-session", newHarness)
+}
+
+// FAIL-removed: the record is removed under a leader.
+func TestFAILRemoved(t *testing.T) {
+	conformance.RunRule(t, "FAIL-removed", newHarness)
+}
+
+// FAIL-partition: the leader's network fails, each way and both ways.
+func TestFAILPartition(t *testing.T) {
+	conformance.RunRule(t, "FAIL-partition", newHarness)
+}
+
+// FAIL-stall: one silent connection costs no leadership.
+func TestFAILStall(t *testing.T) {
+	conformance.RunRule(t, "FAIL-stall", newHarness)
+}
+
+// FAIL-resets: connections that break over and over.
+func TestFAILResets(t *testing.T) {
+	conformance.RunRule(t, "FAIL-resets", newHarness)
+}
+
+// FAIL-restart: the store is restarted under a leader.
+func TestFAILRestart(t *testing.T) {
+	conformance.RunRule(t, "FAIL-restart", newHarness)
+}
+
+// FAIL-clock: the store's clock is stepped back under a leader.
+func TestFAILClock(t *testing.T) {
+	conformance.RunRule(t, "FAIL-clock", newHarness)
+}
+
+// ELE-restart: an elector can be stopped and started again.
+func TestELERestart(t *testing.T) {
+	conformance.RunRule(t, "ELE-restart", newHarness)
+}
+
+// ELE-cycles: a hundred quick start and stop cycles.
+func TestELECycles(t *testing.T) {
+	conformance.RunRule(t, "ELE-cycles", newHarness)
+}
+
+// ELE-waiters: waiters never miss.
+func TestELEWaiters(t *testing.T) {
+	conformance.RunRule(t, "ELE-waiters", newHarness)
+}
+
+// ELE-events: every transition once, in order, to a slow subscriber too.
+func TestELEEvents(t *testing.T) {
+	conformance.RunRule(t, "ELE-events", newHarness)
+}
+
+// ELE-blocking: a blocking logger, observer or subscriber delays no renewal.
+func TestELEBlocking(t *testing.T) {
+	conformance.RunRule(t, "ELE-blocking", newHarness)
+}
+
+// ELE-recampaign: Run campaigns again, and never runs two works.
+func TestELERecampaign(t *testing.T) {
+	conformance.RunRule(t, "ELE-recampaign", newHarness)
+}
+
+// ELE-drain: stopping: tell first, drain under a live lease, resign last.
+func TestELEDrain(t *testing.T) {
+	conformance.RunRule(t, "ELE-drain", newHarness)
+}
+
+// ELE-drain-limit: work that outlives the drain limit is not handed over.
+func TestELEDrainLimit(t *testing.T) {
+	conformance.RunRule(t, "ELE-drain-limit", newHarness)
+}
+
+// ELE-resign-order: IsLeader is false before the Resign leaves the process.
+func TestELEResignOrder(t *testing.T) {
+	conformance.RunRule(t, "ELE-resign-order", newHarness)
+}
+
+// ELE-abstain: after Resign another leads.
+func TestELEAbstain(t *testing.T) {
+	conformance.RunRule(t, "ELE-abstain", newHarness)
+}
+
+// ELE-panic: a panic in the work resigns and goes on.
+func TestELEPanic(t *testing.T) {
+	conformance.RunRule(t, "ELE-panic", newHarness)
+}
+
+// ELE-late-replies: a term that is over stays over.
+func TestELELateReplies(t *testing.T) {
+	conformance.RunRule(t, "ELE-late-replies", newHarness)
+}
+
+// ELE-late-acquire: an acquire whose reply comes too late is not announced.
+func TestELELateAcquire(t *testing.T) {
+	conformance.RunRule(t, "ELE-late-acquire", newHarness)
+}
+
+// ELE-overrun: a lease lost while draining is told.
+func TestELEOverrun(t *testing.T) {
+	conformance.RunRule(t, "ELE-overrun", newHarness)
+}
+
+// ELE-try: TryAcquire makes one attempt and keeps what it wins.
+func TestELETry(t *testing.T) {
+	conformance.RunRule(t, "ELE-try", newHarness)
+}
+
+// ELE-follower: a follower that stops leaves no trace.
+func TestELEFollower(t *testing.T) {
+	conformance.RunRule(t, "ELE-follower", newHarness)
+}
+
+// ELE-view: everybody sees the leader, nobody a dead one.
+func TestELEView(t *testing.T) {
+	conformance.RunRule(t, "ELE-view", newHarness)
+}
+
+// NAM-invalid: invalid names and options are refused before anything is sent.
+func TestNAMInvalid(t *testing.T) {
+	conformance.RunRule(t, "NAM-invalid", newHarness)
+}
+
+// SIZ-leader: one renewal per heartbeat for all terms of a process.
+func TestSIZLeader(t *testing.T) {
+	conformance.RunRule(t, "SIZ-leader", newHarness)
+}
+
+// SIZ-follower: a follower is nearly silent.
+func TestSIZFollower(t *testing.T) {
+	conformance.RunRule(t, "SIZ-follower", newHarness)
+}
+
+// SIZ-handover: a handover costs one attempt per follower.
+func TestSIZHandover(t *testing.T) {
+	conformance.RunRule(t, "SIZ-handover", newHarness)
+}
+
+// SIZ-network: requests on the network are what the driver was asked for.
+func TestSIZNetwork(t *testing.T) {
+	conformance.RunRule(t, "SIZ-network", newHarness)
+}
