@@ -98,7 +98,7 @@ func bellOf(group string) int {
 func (s *store) bellKey(n int) string { return s.prefix + ".bell/" + strconv.Itoa(n) }
 
 // ring is the value of a doorbell key: which group was freed last, and the index
-// of the ring before, so that whoever missed one knows.
+// of the ring before, or 0 if unknown, so that whoever missed one knows.
 type ring struct {
 	Group string `json:"group"`
 	Prev  uint64 `json:"prev"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -72,15 +73,30 @@ func (s *store) release(ctx context.Context, group string, p *api.KVPair, after 
 // releaseWithBell frees the key if it is still as p shows it, and rings for
 // those who follow the group without a watch of its own.
 func (s *store) releaseWithBell(ctx context.Context, group string, p *api.KVPair, bell uint64, after record) error {
-	key := s.key(group)
-	resp, err := s.txn(ctx, []*api.KVTxnOp{
+	key, bellKey := s.key(group), s.bellKey(bellOf(group))
+	release := []*api.KVTxnOp{
 		{Verb: api.KVCheckSession, Key: key, Session: p.Session},
 		{Verb: api.KVCheckIndex, Key: key, Index: p.ModifyIndex},
 		{Verb: api.KVUnlock, Key: key, Session: p.Session, Value: after.encode(), Flags: recordFlags},
-		{Verb: api.KVSet, Key: s.bellKey(bellOf(group)), Value: ring{Group: group, Prev: bell}.encode(), Flags: recordFlags},
-	}, &api.QueryOptions{})
+	}
+	// A listener takes Prev for a proof that it missed nothing, so it must be true.
+	check := &api.KVTxnOp{Verb: api.KVCheckIndex, Key: bellKey, Index: bell}
+	if bell == 0 {
+		check = &api.KVTxnOp{Verb: api.KVCheckNotExists, Key: bellKey}
+	}
+	rings := func(prev uint64) *api.KVTxnOp {
+		return &api.KVTxnOp{Verb: api.KVSet, Key: bellKey, Value: ring{Group: group, Prev: prev}.encode(), Flags: recordFlags}
+	}
+	resp, err := s.txn(ctx, append(slices.Clone(release), check, rings(bell)), &api.QueryOptions{})
 	if err != nil {
 		return err
+	}
+	if len(resp.Errors) == 1 && resp.Errors[0].OpIndex == len(release) {
+		// Somebody else rang meanwhile. Without a Prev everybody looks by themselves.
+		resp, err = s.txn(ctx, append(release, rings(0)), &api.QueryOptions{})
+		if err != nil {
+			return err
+		}
 	}
 	return rolledBack(resp)
 }

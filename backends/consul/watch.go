@@ -284,7 +284,7 @@ func (sub *subscription) followBell(ctx context.Context, n int) follower {
 			return false
 		default:
 			r := decodeRing(p)
-			if r.Prev != was { // rings in between, or at the same time
+			if r.Prev != was || was == 0 && p.CreateIndex != index { // rings in between, or at the same time
 				sub.pass(ctx, n, false)
 			}
 			sub.rung(n, r.Group)
