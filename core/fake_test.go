@@ -37,6 +37,13 @@ func newFakeStore() *fakeStore {
 	return &fakeStore{groups: map[string]*fakeGroup{}, sinks: map[driver.Sink]bool{}}
 }
 
+// set changes hooks of a store in use.
+func (s *fakeStore) set(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+}
+
 func (s *fakeStore) note(op string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,7 +85,10 @@ type fakeDriver struct {
 	done   chan struct{}
 }
 
-func hook[T any](f func(T) error, v T) error {
+func hook[T any](s *fakeStore, p *func(T) error, v T) error {
+	s.mu.Lock()
+	f := *p
+	s.mu.Unlock()
 	if f == nil {
 		return nil
 	}
@@ -87,11 +97,11 @@ func hook[T any](f func(T) error, v T) error {
 
 func (d *fakeDriver) Acquire(ctx context.Context, req driver.AcquireRequest) (driver.Grant, error) {
 	d.s.note("acquire")
-	if err := hook(d.s.onAcquire, req); err != nil {
+	if err := hook(d.s, &d.s.onAcquire, req); err != nil {
 		return driver.Grant{}, err
 	}
 	g, err := d.acquire(req)
-	if e := hook(d.s.onAcquireReply, req); e != nil {
+	if e := hook(d.s, &d.s.onAcquireReply, req); e != nil {
 		return driver.Grant{}, e
 	}
 	return g, err
@@ -128,12 +138,12 @@ func (d *fakeDriver) acquire(req driver.AcquireRequest) (driver.Grant, error) {
 func (d *fakeDriver) Renew(ctx context.Context, reqs []driver.RenewRequest, report func(driver.RenewResult)) {
 	d.s.note("renew")
 	for i, req := range reqs {
-		if err := hook(d.s.onRenew, req); err != nil {
+		if err := hook(d.s, &d.s.onRenew, req); err != nil {
 			report(driver.RenewResult{Index: i, Err: err})
 			continue
 		}
 		err := d.renew(req)
-		if e := hook(d.s.onRenewReply, req); e != nil {
+		if e := hook(d.s, &d.s.onRenewReply, req); e != nil {
 			err = e
 		}
 		report(driver.RenewResult{Index: i, Granted: req.TTL, Err: err})
@@ -159,11 +169,11 @@ func (d *fakeDriver) renew(req driver.RenewRequest) error {
 
 func (d *fakeDriver) Resign(ctx context.Context, t driver.Term) error {
 	d.s.note("resign")
-	if err := hook(d.s.onResign, t); err != nil {
+	if err := hook(d.s, &d.s.onResign, t); err != nil {
 		return err
 	}
 	err := d.resign(t)
-	if e := hook(d.s.onResignReply, t); e != nil {
+	if e := hook(d.s, &d.s.onResignReply, t); e != nil {
 		return e
 	}
 	return err

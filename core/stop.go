@@ -50,14 +50,14 @@ var errPanic = errors.New("multilock: the work panicked")
 // ended it.
 func (r *run) workDone(l *live) bool {
 	e := r.e
-	l.alive() // an end that nobody has looked at yet comes first
-	own := e.stepDown(l, ErrWorkDone)
 	e.mu.Lock()
 	close(l.work)
 	if l.overrun != nil {
 		l.overrun.Stop()
 	}
 	e.mu.Unlock()
+	l.alive() // an end that nobody has looked at yet comes first
+	own := e.stepDown(l, ErrWorkDone)
 	r.resign(l)
 	return own
 }
@@ -65,6 +65,9 @@ func (r *run) workDone(l *live) bool {
 // stepDown is the first half of a planned end: tell, then cancel. Renewing goes
 // on. It reports false if the term was told to end before.
 func (e *Elector) stepDown(l *live, cause error) bool {
+	if over := l.believed.Load().over; over != nil {
+		e.ended(l, over) // whoever ended it may not have come to tell yet
+	}
 	e.mu.Lock()
 	if !l.leading {
 		e.mu.Unlock()
@@ -112,9 +115,14 @@ func (l *live) drained() {
 	}
 }
 
-// ended is called once, by whoever ended the term.
+// ended tells that a term is over; only the first call has an effect. Whoever
+// ended the term calls it, and whoever notices before that one got here.
 func (e *Elector) ended(l *live, cause error) {
 	e.mu.Lock()
+	if l.over {
+		e.mu.Unlock()
+		return
+	}
 	l.over = true
 	l.lost = cause == ErrLost // the store's own word; an expiry is only ours
 	if l.candidate != nil {

@@ -201,8 +201,8 @@ func (c *termContext) Err() error {
 		return err
 	}
 	if !c.l.alive() {
-		// whoever ended the term may not have come to cancel it yet
-		c.l.cancel(c.l.believed.Load().over)
+		// whoever ended the term may not have come to tell yet
+		c.l.e.ended(c.l, c.l.believed.Load().over)
 	}
 	return c.Context.Err()
 }

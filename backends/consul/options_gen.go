@@ -48,7 +48,7 @@ type Options struct {
 	Partition string
 
 	// Token is the ACL token. It needs session:write on the agent's node and
-	// key:write on KeyPrefix.
+	// key:write below KeyPrefix.
 	//
 	// Default: none. Environment: MULTILOCK_CONSUL_TOKEN. It is never printed.
 	Token string

@@ -18,16 +18,17 @@ import (
 // default named with it. Validate tells every fault at once; String and
 // LogValue leave secrets out.
 type Options struct {
-	// Directory holds the groups. It must be on a local file system and out of the
-	// reach of programs that clean up temporary files.
+	// Directory holds the groups; in a URL it is the path. It must be on a local
+	// file system and out of the reach of programs that clean up temporary files.
 	//
-	// Required. URL: multilock.directory. Environment: MULTILOCK_FILE_DIRECTORY.
+	// Required. Environment: MULTILOCK_FILE_DIRECTORY.
 	Directory string
 
 	// Extension ends the name of every group's directory.
 	//
-	// Default: .leader. It must be a dot and 1 to 32 letters, digits, underscores
-	// and hyphens. URL: multilock.extension. Environment: MULTILOCK_FILE_EXTENSION.
+	// Default: .leader. It must be a dot and 1 to 32 lower-case letters, digits,
+	// underscores and hyphens. URL: multilock.extension. Environment:
+	// MULTILOCK_FILE_EXTENSION.
 	Extension string
 
 	// NoAutoCreate leaves a missing Directory missing, which is then a
@@ -37,8 +38,9 @@ type Options struct {
 	// MULTILOCK_FILE_NO_AUTO_CREATE.
 	NoAutoCreate bool
 
-	// AllowNetworkFS accepts a network file system, whose locks and clock this
-	// backend cannot vouch for.
+	// AllowNetworkFS accepts a network, cluster or FUSE file system, whose locks,
+	// links and caches this backend cannot vouch for; then only fencing tokens
+	// protect the resource.
 	//
 	// Default: false. URL: multilock.allow_network_fs. Environment:
 	// MULTILOCK_FILE_ALLOW_NETWORK_FS.
@@ -74,7 +76,7 @@ func quote(text string) string {
 	return strconv.Quote(text)
 }
 
-var patternExtension = regexp.MustCompile("^\\.[A-Za-z0-9_-]{1,32}$")
+var patternExtension = regexp.MustCompile("^\\.[a-z0-9_-]{1,32}$")
 
 // Validate reports every fault of o, joined: field, value unless it is secret,
 // and what is allowed. It does no I/O; errors.Is(err, multilock.ErrInvalid)
@@ -82,6 +84,7 @@ var patternExtension = regexp.MustCompile("^\\.[A-Za-z0-9_-]{1,32}$")
 func (o Options) Validate() error {
 	o = o.withDefaults()
 	faults := o.check()
+	faults = append(faults, o.validate(false))
 	return errors.Join(faults...)
 }
 
@@ -92,7 +95,7 @@ func (o Options) check() []error {
 		faults = append(faults, invalid("file.Options.Directory", "", "must not be empty"))
 	}
 	if o.Extension != "" && !patternExtension.MatchString(o.Extension) {
-		faults = append(faults, invalid("file.Options.Extension", quote(o.Extension), "must be a dot and 1 to 32 letters, digits, underscores and hyphens"))
+		faults = append(faults, invalid("file.Options.Extension", quote(o.Extension), "must be a dot and 1 to 32 lower-case letters, digits, underscores and hyphens"))
 	}
 	return faults
 }
@@ -106,7 +109,7 @@ type parameter struct {
 }
 
 var parameters = []parameter{
-	{"directory", "MULTILOCK_FILE_DIRECTORY", false, func(o *Options, text string) string {
+	{"", "MULTILOCK_FILE_DIRECTORY", false, func(o *Options, text string) string {
 		o.Directory = text
 		return ""
 	}},
@@ -174,6 +177,9 @@ func parseURL(raw string) (Options, []error) {
 		return o, []error{invalid("file URL scheme", quote(u.Scheme), "must be file")}
 	}
 	own, faults := takeParameters(u)
+	if err := o.fromURL(u); err != nil {
+		faults = append(faults, err)
+	}
 	for _, set := range own {
 		if err := set(&o); err != nil {
 			faults = append(faults, err)
@@ -206,7 +212,7 @@ func takeParameters(u *url.URL) (own []func(*Options) error, faults []error) {
 		p, ok := known[key]
 		switch {
 		case !ok:
-			faults = append(faults, invalid("file URL parameter", quote(key), "must be one of multilock.directory, multilock.extension, multilock.no_auto_create, multilock.allow_network_fs"))
+			faults = append(faults, invalid("file URL parameter", quote(key), "must be one of multilock.extension, multilock.no_auto_create, multilock.allow_network_fs"))
 		case err != nil:
 			faults = append(faults, invalid(key, "", "must be escaped as a URL demands"))
 		case seen[key]:

@@ -1,0 +1,26 @@
+//go:build !linux && !darwin && !windows
+
+package file
+
+import (
+	"errors"
+	"os"
+	"time"
+)
+
+// Other systems are refused at the first attempt: nobody has reasoned about
+// their clocks and locks. The package still compiles there, so that a program
+// with several backends does.
+
+var (
+	errNotDirectory = errors.New("not a directory")
+	errReadOnly     = errors.New("read-only file system")
+)
+
+func bootClock() (time.Duration, error)                  { return 0, errPlatform }
+func clockIdentity() (string, error)                     { return "", errPlatform }
+func networkFileSystem(string) (string, bool, error)     { return "", false, nil }
+func openShared(path string, flag int) (*os.File, error) { return nil, errPlatform }
+func tryLock(*os.File, bool) (bool, error)               { return false, errPlatform }
+func inodeOf(*os.File) (uint64, error)                   { return 0, errPlatform }
+func syncDirectory(string) error                         { return errPlatform }

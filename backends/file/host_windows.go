@@ -1,0 +1,143 @@
+package file
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+	"golang.org/x/sys/windows/registry"
+)
+
+var (
+	errNotDirectory error = syscall.ENOTDIR
+	errReadOnly     error = syscall.EROFS
+)
+
+var queryInterruptTime = windows.NewLazySystemDLL("kernelbase.dll").NewProc("QueryInterruptTime")
+
+// bootClock reads the interrupt time in units of 100 ns. Unlike the "unbiased"
+// one it counts sleep and hibernation; nothing sets it. It may tick only every
+// 15.6 ms, which is why core keeps a larger margin on Windows.
+func bootClock() (time.Duration, error) {
+	if err := queryInterruptTime.Find(); err != nil {
+		return 0, fmt.Errorf("file: QueryInterruptTime: %w", err)
+	}
+	var t uint64
+	_, _, _ = queryInterruptTime.Call(uintptr(unsafe.Pointer(&t))) // void: it cannot fail
+	return time.Duration(t) * 100, nil
+}
+
+// clockIdentity is the machine and its count of boots. The count is kept by the
+// prefetcher; where that is off it may stand still, and then a record of the
+// last boot is unmasked by an expiry further ahead than its TTL, or is truly
+// expired or ownerless, since its owner died with that boot.
+func clockIdentity() (string, error) {
+	machine, err := registryString(`SOFTWARE\Microsoft\Cryptography`, "MachineGuid")
+	if err != nil {
+		return privateClock(), nil
+	}
+	boot, err := registryNumber(`SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management\PrefetchParameters`, "BootId")
+	if err != nil {
+		return privateClock(), nil
+	}
+	return "windows/" + machine + "/" + strconv.FormatUint(boot, 10), nil
+}
+
+func registryString(key, value string) (string, error) {
+	k, err := registry.OpenKey(registry.LOCAL_MACHINE, key, registry.QUERY_VALUE|registry.WOW64_64KEY)
+	if err != nil {
+		return "", err
+	}
+	defer k.Close()
+	s, _, err := k.GetStringValue(value)
+	return s, err
+}
+
+func registryNumber(key, value string) (uint64, error) {
+	k, err := registry.OpenKey(registry.LOCAL_MACHINE, key, registry.QUERY_VALUE|registry.WOW64_64KEY)
+	if err != nil {
+		return 0, err
+	}
+	defer k.Close()
+	n, _, err := k.GetIntegerValue(value)
+	return n, err
+}
+
+func networkFileSystem(path string) (string, bool, error) {
+	from, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return "", false, err
+	}
+	volume := make([]uint16, max(windows.MAX_PATH, len(path)+2))
+	if err := windows.GetVolumePathName(from, &volume[0], uint32(len(volume))); err != nil {
+		return "", false, err
+	}
+	switch windows.GetDriveType(&volume[0]) {
+	case windows.DRIVE_REMOTE:
+		return "remote drive", true, nil
+	case windows.DRIVE_UNKNOWN, windows.DRIVE_NO_ROOT_DIR:
+		return "", false, fmt.Errorf("unknown kind of drive: %s", filepath.VolumeName(path))
+	}
+	return "", false, nil
+}
+
+// openShared opens a file so that others may unlink and rename it meanwhile, as
+// on other systems; the os package does not share deletion.
+// The handle is not inheritable, so a child process keeps nothing.
+func openShared(path string, flag int) (*os.File, error) {
+	name, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	access, disposition := uint32(windows.GENERIC_READ), uint32(windows.OPEN_EXISTING)
+	if flag&os.O_RDWR != 0 {
+		access |= windows.GENERIC_WRITE
+	}
+	if flag&os.O_CREATE != 0 {
+		disposition = windows.CREATE_NEW // always with O_EXCL here
+	}
+	h, err := windows.CreateFile(name, access,
+		windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE,
+		nil, disposition, windows.FILE_ATTRIBUTE_NORMAL, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(h), path), nil
+}
+
+// tryLock locks one byte far behind the data: Windows locks are mandatory, and
+// people should be able to read the file.
+func tryLock(f *os.File, exclusive bool) (bool, error) {
+	flags := uint32(windows.LOCKFILE_FAIL_IMMEDIATELY)
+	if exclusive {
+		flags |= windows.LOCKFILE_EXCLUSIVE_LOCK
+	}
+	at := &windows.Overlapped{OffsetHigh: 1}
+	err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, at)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, windows.ERROR_LOCK_VIOLATION), errors.Is(err, windows.ERROR_IO_PENDING):
+		return false, nil
+	}
+	return false, err
+}
+
+func inodeOf(f *os.File) (uint64, error) {
+	var info windows.ByHandleFileInformation
+	if err := windows.GetFileInformationByHandle(windows.Handle(f.Fd()), &info); err != nil {
+		return 0, err
+	}
+	return uint64(info.FileIndexHigh)<<32 | uint64(info.FileIndexLow), nil
+}
+
+// syncDirectory does nothing: a directory cannot be flushed on Windows. NTFS
+// journals the link; a link lost in a power failure takes its token with it, and
+// the order of tokens then rests on the wall clock.
+func syncDirectory(string) error { return nil }
