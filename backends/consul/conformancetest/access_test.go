@@ -28,7 +28,7 @@ const (
 // permissions suffice, and no error shows a token.
 func TestACL(t *testing.T) {
 	t.Parallel()
-	srv := server.Start(t, server.Options{ACLToken: management, SessionTTLMin: time.Second})
+	srv := ownServer(t, server.Options{ACLToken: management, SessionTTLMin: time.Second})
 	admin, err := api.NewClient(&api.Config{Address: srv.Addr, Token: management, HttpClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}})
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +108,7 @@ func TestACL(t *testing.T) {
 // TestMisconfigurationAndOutage are told apart.
 func TestMisconfigurationAndOutage(t *testing.T) {
 	t.Parallel()
-	srv := server.Start(t, server.Options{}) // session_ttl_min 10s
+	srv := ownServer(t, server.Options{}) // session_ttl_min 10s
 	for _, c := range []struct {
 		name          string
 		change        func(*consul.Options)
@@ -134,7 +134,7 @@ func TestMisconfigurationAndOutage(t *testing.T) {
 // certain answer.
 func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
-	srv := server.Start(t, server.Options{SessionTTLMin: time.Second, MaxConnsPerClient: 4})
+	srv := ownServer(t, server.Options{SessionTTLMin: time.Second, MaxConnsPerClient: 4})
 	d := open(t, consul.Options{Address: "http://" + srv.Addr, MinSessionTTL: time.Second})
 	var wg sync.WaitGroup
 	refused := make([]error, 30)

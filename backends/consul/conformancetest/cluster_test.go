@@ -94,6 +94,7 @@ func leading(candidates []*candidate) *candidate {
 func TestServerLeaderKilled(t *testing.T) {
 	t.Parallel()
 	const ttl = 10 * time.Second
+	needsOwn(t)
 	servers := server.StartCluster(t, 3, server.Options{})
 	raftLeader := server.Leader(t, servers)
 	var candidates []*candidate

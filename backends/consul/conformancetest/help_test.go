@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -12,10 +13,26 @@ import (
 
 	"github.com/multilock/multilock-go/backends/consul"
 	"github.com/multilock/multilock-go/core/driver"
+	server "github.com/multilock/multilock-go/testservers/consul"
 )
 
 // patience bounds every wait for something that must happen.
 const patience = 30 * time.Second
+
+// needsOwn skips a test that cannot use a server of the user's.
+func needsOwn(t *testing.T) {
+	t.Helper()
+	if os.Getenv(urlEnv) != "" {
+		t.Skipf("it needs servers with settings of its own, and %s points at another", urlEnv)
+	}
+}
+
+// ownServer starts a server for one test.
+func ownServer(t *testing.T, o server.Options) *server.Server {
+	t.Helper()
+	needsOwn(t)
+	return server.Start(t, o)
+}
 
 // space is a namespace of its own on the shared server.
 type space struct {
