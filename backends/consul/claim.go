@@ -295,7 +295,10 @@ func (s *store) settle(ctx context.Context, c *claim) error {
 		switch {
 		case locked(p) && p.Session == c.sess.id && s.orphanOf(rec, c):
 			err = s.release(ctx, c.group, p, after)
-		case locked(p), !pending:
+		case locked(p):
+			s.reportOrphan(c.group, p, rec) // as when somebody wrote over the record
+			return nil
+		case !pending:
 			return nil
 		default:
 			err = s.void(ctx, c.group, p, after)

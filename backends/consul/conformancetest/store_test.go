@@ -207,6 +207,22 @@ func TestForeignValue(t *testing.T) {
 	}
 }
 
+// TestForeignValueUnnoticed is the same for a term that nobody renews any more.
+func TestForeignValueUnnoticed(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	d, b := s.open(), s.open()
+	const ttl = 2 * time.Second
+	term, other := win(t, d, request("g", ttl)), win(t, d, request("other", ttl))
+	defer keep(t, d, ttl, other)()
+	if _, err := s.admin.KV().Put(&api.KVPair{Key: s.key("g"), Value: []byte("mine")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if next := win(t, b, request("g", ttl)); next.Token <= term.Token {
+		t.Errorf("token %d after %d", next.Token, term.Token)
+	}
+}
+
 // TestSessionSettings checks what is asked of the server for a session.
 func TestSessionSettings(t *testing.T) {
 	t.Parallel()
