@@ -39,13 +39,21 @@ func NewStore() *Store {
 }
 
 // SetClock makes now, a time since an arbitrary moment, the clock that judges
-// expiry. It is called with the store locked. Tests drive failovers with it, and
-// step it as an administrator might step a server's clock.
+// expiry. It is called with the store locked. Tests drive failovers with it.
 func (s *Store) SetClock(now func() time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.epoch = s.epoch.Add(s.now() - now())
 	s.now = now
+}
+
+// StepClock steps the clock that judges expiry by d, as an administrator might
+// step a server's clock.
+func (s *Store) StepClock(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now
+	s.now = func() time.Duration { return now() + d }
 }
 
 // Remove deletes everything about a group, as somebody with access to the store

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Passes all checks and tests, and installs the test servers they need.
+#
+#   ./test.sh              everything
+#   ./test.sh core redis   only the modules whose path contains one of the words
+#
+# Needs Go on Debian or Ubuntu; installing the servers needs root or sudo. Set
+# MULTILOCK_NO_INSTALL=1 if they are there already.
+set -euo pipefail
+cd "$(dirname "$0")"
+export GOFLAGS="${GOFLAGS:-} -count=1"
+
+staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.7.0
+
+say() { printf '\n== %s\n' "$*"; }
+
+install_servers() {
+	[ "${MULTILOCK_NO_INSTALL:-}" = "" ] || return 0
+	say "test servers"
+	local sudo="" missing=()
+	[ "$(id -u)" = 0 ] || sudo=sudo
+	while read -r file package; do
+		[ -e "$file" ] || compgen -G "$file" >/dev/null || missing+=("$package")
+	done <<-LIST
+		/usr/bin/redis-server redis-server
+		/usr/bin/redis-sentinel redis-sentinel
+		/usr/lib/postgresql/*/bin/initdb postgresql
+		/usr/sbin/pgbouncer pgbouncer
+		/usr/share/zookeeper/bin/zkServer.sh zookeeper
+		/usr/bin/faketime faketime
+		/usr/bin/etcd etcd-server
+		/usr/bin/prometheus prometheus
+	LIST
+	if [ ${#missing[@]} -gt 0 ]; then
+		$sudo apt-get update -qq
+		# the packages must not start servers of their own
+		DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+	fi
+	./testservers/install.sh
+}
+
+modules() { # directories of the workspace's modules, those named in "$@" only
+	go list -m -f '{{.Dir}}' | sed "s#^$PWD/##" | while read -r dir; do
+		if [ $# -eq 0 ]; then echo "$dir"; continue; fi
+		for word in "$@"; do case "$dir" in *"$word"*) echo "$dir"; break ;; esac; done
+	done
+}
+
+checks() {
+	say "generated files"
+	(cd gen && go run . -check)
+	say "format, vet, layers"
+	local bad
+	bad=$(gofmt -l $(git ls-files '*.go'))
+	[ -z "$bad" ] || { echo "gofmt wants to change:" "$bad"; return 1; }
+	go vet work
+	for os in darwin windows; do # these are compiled and reasoned about, not run
+		echo "vet for $os"
+		(cd core && GOOS=$os go vet ./...)
+		(cd backends/file && GOOS=$os go vet ./...)
+		(cd cmd/multilock && GOOS=$os go vet ./...)
+	done
+	go run ./tools/layers
+	say "staticcheck"
+	go run "$staticcheck" work
+}
+
+install_servers
+[ $# -gt 0 ] || checks
+for dir in $(modules "$@"); do
+	say "$dir"
+	(cd "$dir" && go test -race -timeout 20m ./...)
+	# each module by itself too; commands have no replace lines, so that they can be
+	# installed, and stand alone only once the modules they need are released
+	if [ $# -eq 0 ] && { grep -q '^replace' "$dir/go.mod" || ! grep -q 'multilock-go/.* v' "$dir/go.mod"; }; then
+		(cd "$dir" && GOWORK=off go vet ./...)
+	fi
+done
+say "all passed"
