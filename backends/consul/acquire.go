@@ -109,7 +109,12 @@ func (s *store) supersede(req driver.AcquireRequest, p *api.KVPair) {
 
 // acquireFree locks a key that nobody has locked.
 func (s *store) acquireFree(ctx context.Context, req driver.AcquireRequest, p *api.KVPair, rec record) (driver.Grant, error) {
-	sess, created, err := s.sessionFor(ctx, req.TTL)
+	// A nonce stays with the session of its earlier sends, one of which may still
+	// execute. If that session is dead, the transaction will say so.
+	sess, created, err := s.sessionOf(req), false, error(nil)
+	if sess == nil {
+		sess, created, err = s.sessionFor(ctx, req.TTL)
+	}
 	if err != nil {
 		return driver.Grant{}, s.unsent(req, err)
 	}
@@ -149,6 +154,16 @@ func (s *store) acquireFree(ctx context.Context, req driver.AcquireRequest, p *a
 	}
 	g.Granted = min(req.TTL, sess.ttl)
 	return g, s.granted(c, start, g, index)
+}
+
+// sessionOf is the session in which req was sent before, if any.
+func (s *store) sessionOf(req driver.AcquireRequest) *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.find(req.Group, req.Nonce); c != nil {
+		return c.sess
+	}
+	return nil
 }
 
 // alongside renews the session in the background. The renewal is not tied to the

@@ -65,12 +65,8 @@ func (s *store) claim(req driver.AcquireRequest, sess *session, start time.Time)
 		c = s.add(&claim{group: req.Group, nonce: req.Nonce, sess: sess})
 	case c.over:
 		return nil, errOver
-	case c.sess != sess:
-		// An earlier send may still execute in the other session. It is settled
-		// first, so that one claim never stands for two sessions.
-		c.over, c.expires = true, time.Now()
-		s.settleSoon()
-		return nil, errOver
+	case c.sess != sess: // two sends at once, each with a session of its own
+		return nil, errConflict
 	}
 	c.sends++
 	c.prolong(start.Add(min(req.TTL, sess.ttl)))
@@ -204,8 +200,10 @@ func (s *store) settleSoon() {
 	}
 }
 
-// settlePause is the least pause between two looks at one claim.
-const settlePause = 50 * time.Millisecond
+const (
+	settlePause = 50 * time.Millisecond // the least pause between two looks at one claim
+	settleLimit = 5 * time.Second       // bounds one look
+)
 
 func (s *store) settler() {
 	timer := time.NewTimer(0)
@@ -250,7 +248,7 @@ func (s *store) settler() {
 
 // settleOne ends one claim, or puts it off.
 func (s *store) settleOne(c *claim) {
-	ctx, cancel := context.WithTimeout(s.ctx, max(c.sess.ttl/2, time.Second))
+	ctx, cancel := context.WithTimeout(s.ctx, settleLimit)
 	err := s.settle(ctx, c)
 	cancel()
 	if err == nil {

@@ -35,7 +35,7 @@ type store struct {
 	closed   bool
 	sessions map[string]*session        // by id; those that may still be alive
 	current  map[time.Duration]*session // by TTL; what new terms are put on
-	creating map[time.Duration]chan struct{}
+	creating map[time.Duration]*creation
 	claims   map[string][]*claim // by group
 	settling bool                // the goroutine that ends what nobody wants is running
 	kick     chan struct{}       // wakes it
@@ -119,7 +119,7 @@ func newStore(client *api.Client, o Options) *store {
 		o: o, prefix: prefixOf(o.KeyPrefix), client: client,
 		sessions: make(map[string]*session),
 		current:  make(map[time.Duration]*session),
-		creating: make(map[time.Duration]chan struct{}),
+		creating: make(map[time.Duration]*creation),
 		claims:   make(map[string][]*claim),
 		kick:     make(chan struct{}, 1),
 		refusals: make(map[string]*refusal),

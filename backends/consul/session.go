@@ -10,7 +10,7 @@ import (
 	"github.com/multilock/multilock-go/core/driver"
 )
 
-// session is one session of this process. Its fields but id, ttl and lockDelay
+// session is one session of this process. Its fields but id, ttl, lockDelay and created
 // are under the store's lock.
 type session struct {
 	id        string
@@ -18,6 +18,7 @@ type session struct {
 	lockDelay time.Duration
 
 	claims  int       // on it
+	created time.Time // when its creation was asked for
 	touched time.Time // when the last request that prolonged it was sent
 	dead    bool      // Consul said that it does not exist any more
 	// retired takes no new terms: an Acquire on it could not be settled, so that a
@@ -26,9 +27,11 @@ type session struct {
 }
 
 // sessionFor returns the session that terms with this time-to-live are put on,
-// and whether this very call created it. Sessions that nobody renewed for long
-// are replaced, so that an idle follower costs nothing.
+// and whether it was created after this call began, which then counts as a
+// renewal. Sessions that nobody renewed for long are replaced, so that an idle
+// follower costs nothing.
 func (s *store) sessionFor(ctx context.Context, ttl time.Duration) (sess *session, created bool, err error) {
+	start := time.Now()
 	for {
 		s.mu.Lock()
 		if s.closed {
@@ -37,49 +40,60 @@ func (s *store) sessionFor(ctx context.Context, ttl time.Duration) (sess *sessio
 		}
 		if cur := s.current[ttl]; cur != nil {
 			if !cur.dead && !cur.retired && time.Since(cur.touched) < 2*ttl {
+				created := cur.created.After(start)
 				s.mu.Unlock()
-				return cur, false, nil
+				return cur, created, nil
 			}
 			delete(s.current, ttl)
 			s.forget(cur)
 		}
-		busy := s.creating[ttl]
-		if busy == nil {
-			break
+		c := s.creating[ttl]
+		if c == nil { // one is enough for all who ask at once
+			c = &creation{done: make(chan struct{})}
+			s.creating[ttl] = c
+			s.goBackground(func() { s.create(ttl, c) })
 		}
 		s.mu.Unlock()
-		select { // one is enough for all who ask at once
-		case <-busy:
+		select {
+		case <-c.done:
+			if c.err != nil {
+				return nil, false, c.err
+			}
 		case <-ctx.Done():
 			return nil, false, ctx.Err()
 		}
 	}
-	busy := make(chan struct{})
-	s.creating[ttl] = busy
-	s.mu.Unlock()
+}
 
-	sess, err = s.createSession(ctx, ttl)
+// creation is a session on its way. It is not tied to the attempt that asked for
+// it: on a slow server every attempt would leave a session behind and none would
+// ever use one.
+type creation struct {
+	done chan struct{}
+	err  error // once done
+}
 
+// createLimit bounds the creation of a session.
+const createLimit = 15 * time.Second
+
+func (s *store) create(ttl time.Duration, c *creation) {
+	ctx, cancel := context.WithTimeout(s.ctx, createLimit)
+	defer cancel()
+	sess, err := s.createSession(ctx, ttl)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	delete(s.creating, ttl)
-	close(busy)
-	closed := s.closed
-	if err == nil && !closed {
-		s.sessions[sess.id] = sess
+	if err == nil {
+		s.sessions[sess.id] = sess // Close destroys it, if that has begun meanwhile
 		s.current[ttl] = sess
 	}
-	s.mu.Unlock()
-	if err == nil && closed {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeLimit)
-		defer cancel()
-		_, _ = s.client.Session().Destroy(sess.id, s.write(ctx)) // or it ends with its TTL
-		return nil, false, driver.ErrClosed
-	}
-	return sess, true, err
+	c.err = err
+	close(c.done)
 }
 
 func (s *store) createSession(ctx context.Context, ttl time.Duration) (*session, error) {
-	sess := &session{ttl: ttl, lockDelay: s.lockDelay(ttl), touched: time.Now()}
+	now := time.Now()
+	sess := &session{ttl: ttl, lockDelay: s.lockDelay(ttl), created: now, touched: now}
 	entry := &api.SessionEntry{
 		Name:       "multilock",
 		TTL:        fmt.Sprintf("%dms", ttl.Milliseconds()),

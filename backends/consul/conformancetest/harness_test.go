@@ -28,7 +28,7 @@ import (
 const urlEnv = "MULTILOCK_TEST_CONSUL_URL"
 
 // ttl of the rules. A Consul server allows less than 10 s only if told to.
-const ttl = time.Second
+const ttl = 2 * time.Second
 
 var (
 	scope   proc.Scope
