@@ -37,6 +37,7 @@ func (r *run) linked() *client {
 
 func (r *run) adopt(d driver.Driver, info driver.Info, link Link) *client {
 	c := &client{raw: d, r: r, info: info, f: newFaults(), link: link}
+	c.f.took = r.took
 	c.Driver = wrap(d, c.f)
 	r.Cleanup(func() {
 		if link != nil {
@@ -357,14 +358,14 @@ func (c *client) mustBeFree(group, when string) {
 func (r *run) notEarly(old time.Time, next *lease, what string) {
 	tolerance := 2*time.Millisecond + r.h.TTL/1000
 	if next.reply.Before(old.Add(-tolerance)) {
-		r.Errorf("%s: %v was granted %v before the earlier term had run out", what, next.Term, old.Sub(next.reply))
+		r.violation("%s: %v was granted %v before the earlier term had run out", what, next.Term, old.Sub(next.reply))
 	}
 }
 
 // newer fails the rule unless next has a greater token.
 func (r *run) newer(old, next *lease) {
 	if next.Token <= old.Token {
-		r.Errorf("the token did not increase: %d after %d in group %s", next.Token, old.Token, next.Group)
+		r.violation("the token did not increase: %d after %d in group %s", next.Token, old.Token, next.Group)
 	}
 }
 
@@ -383,7 +384,10 @@ func (r *run) keep(leases ...*lease) (stop func()) {
 					return
 				case <-time.After(r.h.TTL / 4):
 				}
-				if err := l.renew(); errors.Is(err, driver.ErrLost) {
+				until := l.goodUntil()
+				if err := l.renew(); errors.Is(err, driver.ErrLost) && time.Now().After(until) {
+					return // this machine was too slow
+				} else if errors.Is(err, driver.ErrLost) {
 					r.Errorf("the term %v was lost although it was renewed every quarter of its TTL: %v", l.Term, err)
 					return
 				}

@@ -69,5 +69,8 @@
 //
 // Bounds in time ("granted soon after", "woken") are asserted with a slack of
 // max(2 s, TTL/2), so that a busy machine fails no rule. Exact figures belong to
-// benchmarks. What must not happen too early is asserted exactly.
+// benchmarks. What must not happen too early is asserted exactly. A rule that
+// fails while a call of the store, or a goroutine, took a good part of the TTL is
+// tried again with twice the TTL, a few times; what no slowness can explain (two
+// leaders, a token that does not increase, an early grant) counts at once.
 package conformance

@@ -94,15 +94,18 @@ func (n *node) elector(group string, change ...func(*multilock.Options)) elector
 	for _, f := range change {
 		f(&o)
 	}
-	construct := r.h.newElector
-	if construct == nil {
-		construct = newElector
-	}
-	e, err := construct(n.b, o)
+	e, err := n.construct(o)
 	if err != nil {
 		r.Fatalf("multilock.New: %v", err)
 	}
 	return e
+}
+
+func (n *node) construct(o multilock.Options) (elector, error) {
+	if f := n.r.h.newElector; f != nil {
+		return f(n.b, o)
+	}
+	return newElector(n.b, o)
 }
 
 // witness watches who believes to lead, across all nodes of a rule. Each belief
@@ -139,7 +142,7 @@ func (w *witness) watch(ctx context.Context, who string, term multilock.Term, do
 		}
 		w.saw(b, now)
 		if !w.write(term.Token) && ctx.Err() == nil {
-			w.r.Errorf("%s believes to lead with token %d, but a greater token has been seen by the resource it guards", who, term.Token)
+			w.r.violation("%s believes to lead with token %d, but a greater token has been seen by the resource it guards", who, term.Token)
 		}
 		select {
 		case <-ctx.Done():
@@ -212,10 +215,10 @@ func (w *witness) check() {
 	for i, next := range all {
 		for _, b := range all[:i] {
 			if next.from.Before(b.until) {
-				w.r.Errorf("two leaders: %s (token %d) believed to lead for %v after %s (token %d) had begun", b.who, b.token, b.until.Sub(next.from), next.who, next.token)
+				w.r.violation("two leaders: %s (token %d) believed to lead for %v after %s (token %d) had begun", b.who, b.token, b.until.Sub(next.from), next.who, next.token)
 			}
 			if next.token <= b.token {
-				w.r.Errorf("%s led with token %d after %s had led with token %d", next.who, next.token, b.who, b.token)
+				w.r.violation("%s led with token %d after %s had led with token %d", next.who, next.token, b.who, b.token)
 			}
 		}
 	}

@@ -49,6 +49,7 @@ type faults struct {
 	counts  map[string]int
 	late    sync.WaitGroup // executions that outlive their callers
 	over    chan struct{}  // closed when the client closes: what was held never executes
+	took    func(time.Duration)
 }
 
 func newFaults() *faults {
@@ -143,6 +144,13 @@ func (f *faults) do(ctx context.Context, p plan, execute func(ctx context.Contex
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// since notes how long a call took that the kit did not touch.
+func (f *faults) since(start time.Time) {
+	if f.took != nil {
+		f.took(time.Since(start))
 	}
 }
 
@@ -282,6 +290,7 @@ type faultDriver struct {
 func (w *faultDriver) Acquire(ctx context.Context, req driver.AcquireRequest) (driver.Grant, error) {
 	p := w.f.plan(call{"acquire", []string{req.Group}})
 	if p == (plan{}) {
+		defer w.f.since(time.Now())
 		return w.d.Acquire(ctx, req)
 	}
 	var grant driver.Grant
@@ -303,6 +312,7 @@ func (w *faultDriver) Renew(ctx context.Context, reqs []driver.RenewRequest, rep
 	}
 	p := w.f.plan(call{"renew", groups})
 	if p == (plan{}) {
+		defer w.f.since(time.Now())
 		w.d.Renew(ctx, reqs, report)
 		return
 	}
@@ -330,6 +340,7 @@ func (w *faultDriver) Renew(ctx context.Context, reqs []driver.RenewRequest, rep
 func (w *faultDriver) Resign(ctx context.Context, t driver.Term) error {
 	p := w.f.plan(call{"resign", []string{t.Group}})
 	if p == (plan{}) {
+		defer w.f.since(time.Now())
 		return w.d.Resign(ctx, t)
 	}
 	var err error
@@ -346,6 +357,7 @@ func (w *faultDriver) Resign(ctx context.Context, t driver.Term) error {
 func (w *faultDriver) Leader(ctx context.Context, group string) (driver.Record, error) {
 	p := w.f.plan(call{"leader", []string{group}})
 	if p == (plan{}) {
+		defer w.f.since(time.Now())
 		return w.d.Leader(ctx, group)
 	}
 	var rec driver.Record

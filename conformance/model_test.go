@@ -9,12 +9,16 @@ import (
 )
 
 // modelHarness has every power a store in this process can have.
-func modelHarness(bug model.Bug) func(TB) Harness {
+func modelHarness(bug model.Bug) func(TB) Harness { return electorHarness(bug, newElector) }
+
+// electorHarness is modelHarness with other electors.
+func electorHarness(bug model.Bug, construct newElectorFunc) func(TB) Harness {
 	return func(tb TB) Harness {
 		s := model.New(bug)
 		return Harness{
-			Name: "model",
-			TTL:  2 * time.Second,
+			Name:       "model",
+			newElector: construct,
+			TTL:        2 * time.Second,
 			NewDriver: func(TB) (driver.Driver, driver.Info) {
 				return s.Open(), model.Info()
 			},

@@ -165,13 +165,13 @@ var electorRules = []Rule{
 			n := r.node()
 			block := make(chan struct{})
 			release := sync.OnceFunc(func() { close(block) })
-			r.Cleanup(release)
 			group := r.group()
 			w := r.witness()
 			c := w.campaign(n, group, func(o *multilock.Options) {
 				o.Logger = slog.New(blockingHandler{block})
 				o.Observer = blockingObserver{block}
 			})
+			r.Cleanup(release) // runs first
 			first := w.leads(0, r.recovery(n), "the elector with a blocking logger leads")
 			next := c.e.Changes(r.ctx, multilock.All)
 			go func() {
@@ -511,13 +511,13 @@ var electorRules = []Rule{
 			e := a.elector(r.group(), func(o *multilock.Options) { o.DrainTimeout = 4 * r.h.TTL })
 			release := make(chan struct{})
 			unblock := sync.OnceFunc(func() { close(release) })
-			r.Cleanup(unblock)
 			w := r.witness()
 			c := w.campaignWith(a, e, func(ctx context.Context, term multilock.Term) error {
 				w.watch(ctx, a.name, term, nil)
 				<-release
 				return nil
 			})
+			r.Cleanup(unblock) // runs first
 			w.leads(0, r.recovery(a), "the elector leads")
 			seen := make(chan struct{})
 			changes := e.Changes(r.ctx, multilock.Overrun)
@@ -645,7 +645,7 @@ var electorRules = []Rule{
 			long := strings.Repeat("x", 256)
 			groups := []string{"", ".", "..", "a/b", "a b", "a\n", "é", "a\x00", "a:b", "*", long}
 			for _, g := range groups {
-				if _, err := multilock.New(n.b, multilock.Options{Group: g}); !errors.Is(err, multilock.ErrInvalid) {
+				if _, err := n.construct(multilock.Options{Group: g}); !errors.Is(err, multilock.ErrInvalid) {
 					r.Errorf("the group %q: want ErrInvalid, got %v", shorten(g), err)
 				}
 			}
@@ -659,7 +659,7 @@ var electorRules = []Rule{
 			} {
 				o := multilock.Options{Group: "g", HeartbeatTimeout: r.h.TTL}
 				change(&o)
-				if _, err := multilock.New(n.b, o); !errors.Is(err, multilock.ErrInvalid) {
+				if _, err := n.construct(o); !errors.Is(err, multilock.ErrInvalid) {
 					r.Errorf("%s: want ErrInvalid, got %v", name, err)
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	multilock "github.com/multilock/multilock-go/core"
 	"github.com/multilock/multilock-go/core/driver"
 )
 
@@ -58,17 +59,24 @@ var failoverRules = []Rule{
 			w := r.witness()
 			group := r.group()
 			nodes := r.nodes(2)
-			cs := []*candidate{w.campaign(nodes[0], group)}
+			info := nodes[0].info
+			// A TTL so long that neither an expiry nor a poll could be taken for the
+			// wake-up.
+			ttl, patience := r.h.TTL, r.slack()+r.worst(info)
+			if info.PushOnResign {
+				ttl, patience = 4*r.h.TTL, r.slack()+time.Second
+				if info.MaxTTL > 0 {
+					ttl = min(ttl, info.MaxTTL)
+				}
+			}
+			long := func(o *multilock.Options) { o.HeartbeatTimeout, o.ElectionInterval = ttl, max(ttl, o.ElectionInterval) }
+			cs := []*candidate{w.campaign(nodes[0], group, long)}
 			last := w.leads(0, r.recovery(nodes[0]), "the first elector leads")
 			for i := range 4 {
-				next := w.campaign(nodes[(i+1)%2], group)
+				next := w.campaign(nodes[(i+1)%2], group, long)
 				cs = append(cs, next)
-				r.pause(5 * r.tick()) // it has become a follower
+				r.pause(10 * r.tick()) // it has become a follower
 				cs[i].stop()
-				patience := r.slack() + max(r.h.TTL, time.Second)
-				if !nodes[0].info.PushOnResign {
-					patience += r.worst(nodes[0].info)
-				}
 				last = w.leads(last.token, patience, "the follower leads after a planned stop")
 			}
 			w.check()
@@ -348,6 +356,7 @@ var failoverRules = []Rule{
 			for range 2 {
 				b, _ := p.w.last()
 				r.h.Restart(r)
+				r.pause(r.h.TTL / 2) // whoever was let in meanwhile shows up
 				p.w.leads(b.token-1, r.recovery(p.b)+30*time.Second, "somebody leads after the restart")
 			}
 			p.w.check()

@@ -90,10 +90,10 @@ var fenceRules = []Rule{
 						}
 						mu.Lock()
 						if l.Token <= least {
-							r.Errorf("token %d was granted after the term with token %d had ended", l.Token, least)
+							r.violation("token %d was granted after the term with token %d had ended", l.Token, least)
 						}
 						if seen[l.Token] {
-							r.Errorf("token %d was granted twice", l.Token)
+							r.violation("token %d was granted twice", l.Token)
 						}
 						seen[l.Token] = true
 						mu.Unlock()
@@ -254,7 +254,7 @@ var fenceRules = []Rule{
 			for range 6 {
 				l := a.win(first.Group, "same")
 				if l.Token <= last {
-					r.Errorf("token %d was granted after %d", l.Token, last)
+					r.violation("token %d was granted after %d", l.Token, last)
 				}
 				l.mustRenew()
 				if rec := b.leader(l.Group); rec == nil || rec.Token != l.Token {

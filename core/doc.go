@@ -14,18 +14,18 @@
 //
 // # States
 //
-//	            Start, Run                  wins
-//	 stopped ───────────────▶ follower ───────────────▶ leader
-//	    ▲                        ▲  ▲                     │ │
-//	    │                        │  └─────────────────────┘ │ lost, and the work
-//	    │ Stop, Close,           │        work returned     │ runs: draining until
-//	    │ end of Run's context,  │        after a loss      │ it has returned
-//	    │ misconfiguration       │                          │
-//	    │                        │ resigned (Resign)        ▼ Stop, Resign, Close,
-//	    └────────────────────────┴────────────────────── draining
-//	                               resigned (Stop, Close)     end of Run's context
+//	           Start, Run                  wins
+//	stopped ───────────────▶ follower ───────────────▶ leader
+//	   ▲                        ▲  ▲                     │ │
+//	   │                        │  └─────────────────────┘ │ lost, and the work
+//	   │ Stop, Close,           │        work returned     │ runs: draining until
+//	   │ end of Run's context,  │        after a loss      │ it has returned
+//	   │ misconfiguration       │                          │
+//	   │                        │ resigned (Resign)        ▼ Stop, Resign, Close,
+//	   └────────────────────────┴────────────────────── draining
+//	                              resigned (Stop, Close)     end of Run's context
 //
-//	 stopped ──TryAcquire wins──▶ manual ──Resign, Stop, loss──▶ stopped
+//	stopped ──TryAcquire wins──▶ manual ──Resign, Stop, loss──▶ stopped
 //
 // Draining comes in an order that does not change: IsLeader turns false and Lost
 // is published; the work's context is cancelled; the lease is renewed while the

@@ -55,14 +55,31 @@ func (e *Elector) Run(ctx context.Context, work func(ctx context.Context, term T
 // A second Start is a no-op. During Run, or while a term won by TryAcquire is
 // held, the error is ErrRunning. Start during a stop waits for its end.
 func (e *Elector) Start(ctx context.Context) error {
+	return e.start(ctx, func() *run { return &run{ctx: context.Background(), idle: true} }, (*run).wait)
+}
+
+// StartWork is Run in a goroutine of its own, with the beginning of Start: it
+// reports a misconfiguration that the store's first answer shows, and ctx bounds
+// only this call, though work sees its values. What Run would return is the cause
+// of the Stopped change. If work panics, the term is resigned and the program
+// ends, as with any goroutine. A second StartWork is a no-op.
+func (e *Elector) StartWork(ctx context.Context, work func(ctx context.Context, term Term) error) error {
+	if work == nil {
+		return &InvalidError{Field: "work", Allowed: "must not be nil"}
+	}
+	return e.start(ctx, func() *run { return &run{ctx: context.WithoutCancel(ctx), started: true} },
+		func(_ *run, ctx context.Context, t Term) error { return work(ctx, t) })
+}
+
+func (e *Elector) start(ctx context.Context, newRun func() *run, work func(*run, context.Context, Term) error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	r, err := e.begin(&run{ctx: context.Background(), idle: true})
+	r, err := e.begin(newRun())
 	for errors.Is(err, ErrRunning) {
 		e.mu.Lock()
 		old := e.run
-		started := old != nil && old.idle && old.stopCause == nil
+		started := old != nil && (old.idle || old.started) && old.stopCause == nil
 		stopping := old != nil && old.stopCause != nil
 		e.mu.Unlock()
 		switch {
@@ -77,12 +94,14 @@ func (e *Elector) Start(ctx context.Context) error {
 		case old != nil:
 			return err
 		}
-		r, err = e.begin(&run{ctx: context.Background(), idle: true})
+		r, err = e.begin(newRun())
 	}
 	if err != nil {
 		return err
 	}
-	go func() { r.finish(r.loop(r.wait)) }()
+	go func() {
+		r.finish(r.loop(func(ctx context.Context, t Term) error { return work(r, ctx, t) }))
+	}()
 
 	limit := make(chan struct{})
 	defer e.b.clock.AfterFunc(e.o.LockTimeout, func() { close(limit) }).Stop()

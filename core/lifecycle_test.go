@@ -345,3 +345,48 @@ func TestFollowersStayWithinTheirBudget(t *testing.T) {
 		}
 	})
 }
+
+func TestStartWork(t *testing.T) {
+	bubble(t, func(t *testing.T, s *fakeStore, b *Backend) {
+		e := newElector(t, b, Options{})
+		type key struct{}
+		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "value"))
+		works := make(chan Term, 10)
+		work := func(ctx context.Context, term Term) error {
+			if ctx.Value(key{}) != "value" {
+				t.Error("the work does not see the values of the context")
+			}
+			works <- term
+			<-ctx.Done()
+			return nil
+		}
+		if err := e.StartWork(ctx, work); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		if err := e.StartWork(t.Context(), work); err != nil {
+			t.Errorf("second StartWork = %v", err)
+		}
+		time.Sleep(time.Minute)
+		if err := e.Resign(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if len(works) != 2 || !e.IsLeader() {
+			t.Errorf("%d works", len(works))
+		}
+		if err := e.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		s.set(func() {
+			s.onAcquire = func(driver.AcquireRequest) error { return driver.Misconfigured(errTransport, "hint") }
+		})
+		if err := e.StartWork(t.Context(), work); !errors.Is(err, ErrMisconfigured) {
+			t.Errorf("StartWork = %v", err)
+		}
+		if err := e.StartWork(t.Context(), nil); !errors.Is(err, ErrInvalid) {
+			t.Errorf("StartWork(nil) = %v", err)
+		}
+		s.set(func() { s.onAcquire = nil })
+	})
+}

@@ -15,10 +15,11 @@ import (
 // performs the work, one after the other, in one goroutine; everything else only
 // asks it to.
 type run struct {
-	e      *Elector
-	ctx    context.Context // gives its values to the contexts of the work
-	manual bool            // by TryAcquire: one term and no campaign
-	idle   bool            // by Start: the work is to wait
+	e       *Elector
+	ctx     context.Context // gives its values to the contexts of the work
+	manual  bool            // by TryAcquire: one term and no campaign
+	idle    bool            // by Start: the work is to wait
+	started bool            // by StartWork
 
 	wake      chan struct{} // a hint to look again; holds one
 	stopping  chan struct{} // closed when a stop was asked for

@@ -292,8 +292,8 @@ func (r *run) finish(err error) {
 	}
 	e.mu.Lock()
 	r.endErr = err
-	if r.stopCause == nil {
-		r.stopCause = err
+	if r.stopCause == nil { // from here on stop finds that it has been asked for
+		r.stopCause = ErrStopped
 		close(r.stopping)
 	}
 	asks := r.asks

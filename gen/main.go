@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/multilock/multilock-go/gen/internal/emit"
 	"github.com/multilock/multilock-go/gen/internal/model"
@@ -38,18 +39,30 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 		return 2
 	}
-	cmd := flags.Arg(0)
+	var rest []string
+	if flags.NArg() > 0 {
+		rest = flags.Args()[1:]
+	}
 	var err error
-	switch {
+	switch cmd := flags.Arg(0); {
 	case cmd == "":
 		err = generate(*dir, *check, stdout)
-	case cmd == "list" && flags.NArg() == 1:
-		err = list(*dir, stdout)
+	case cmd == "list" && len(rest) <= 1:
+		err = list(*dir, strings.Join(rest, ""), stdout)
+	case cmd == "new":
+		err = begin(*dir, rest, stdout, stderr)
+	case cmd == "conformance":
+		err = entries(*dir, rest, *check, stdout, stderr)
 	default:
 		flags.Usage()
 		return 2
 	}
-	if err != nil {
+	var wrong usageError
+	switch {
+	case errors.As(err, &wrong):
+		fmt.Fprintln(stderr, err)
+		return 2
+	case err != nil:
 		fmt.Fprintln(stderr, err)
 		return 1
 	}
@@ -58,40 +71,50 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 const usage = `gen makes the generated files of MultiLock from backends.yaml.
 
-  gen             write what differs from the spec, remove what is stale
-  gen -check      only tell; exit status 1 if anything differs
-  gen list        list the generated files
+  gen                     write what differs from the spec, remove what is stale
+  gen -check              only tell; exit status 1 if anything differs
+  gen list [WHAT]         list backends (the default), files or rules
+  gen new NAME            begin a backend of this repository
+  gen new -module PATH    begin a backend of your own, as a module
+  gen conformance [DIR]   write the entry tests of the conformance kit into your
+                          package, one test function per rule
 
 `
 
 // load finds the repository that dir is in and reads its spec.
-func load(dir string) (root string, m *model.Model, err error) {
+func load(dir string) (root string, s *spec.Spec, m *model.Model, err error) {
 	root, err = filepath.Abs(dir)
 	if err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	for {
 		data, err := os.ReadFile(filepath.Join(root, specName))
 		if err == nil {
-			s, err := spec.Parse(specName, data)
-			if err != nil {
-				return "", nil, err
-			}
-			m, err := model.Resolve(specName, s)
-			if err == nil {
-				m.Rules, err = rules(root)
-			}
-			return root, m, err
+			s, m, err = parse(root, data)
+			return root, s, m, err
 		}
 		if !errors.Is(err, os.ErrNotExist) {
-			return "", nil, err
+			return "", nil, nil, err
 		}
 		up := filepath.Dir(root)
 		if up == root {
-			return "", nil, fmt.Errorf("no %s in %s or above it", specName, dir)
+			return "", nil, nil, fmt.Errorf("no %s in %s or above it", specName, dir)
 		}
 		root = up
 	}
+}
+
+func parse(root string, data []byte) (*spec.Spec, *model.Model, error) {
+	s, err := spec.Parse(specName, data)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := model.Resolve(specName, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	m.Rules, err = rules(root)
+	return s, m, err
 }
 
 // rules reads the list of rules that the conformance kit keeps beside its code.
@@ -108,7 +131,7 @@ func rules(root string) ([]model.Rule, error) {
 }
 
 func generate(dir string, check bool, stdout io.Writer) error {
-	root, m, err := load(dir)
+	root, _, m, err := load(dir)
 	if err != nil {
 		return err
 	}
@@ -116,38 +139,22 @@ func generate(dir string, check bool, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	treeErr := write.CheckTree(root, m)
 	changes, err := write.Plan(root, files)
-	if err := errors.Join(treeErr, err); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, write.CheckTree(root, m))
 	}
 	for _, c := range changes {
 		fmt.Fprintf(stdout, "%s: %s\n", c.Path, c.Why)
 	}
 	if check {
+		err := write.CheckTree(root, m)
 		if len(changes) > 0 {
-			return errDrift
+			err = errors.Join(err, errDrift)
 		}
-		return nil
-	}
-	return write.Apply(root, changes)
-}
-
-func list(dir string, stdout io.Writer) error {
-	_, m, err := load(dir)
-	if err != nil {
 		return err
 	}
-	files, err := emit.Run(m)
-	if err != nil {
+	if err := write.Apply(root, changes); err != nil {
 		return err
 	}
-	for _, f := range files {
-		part := ""
-		if f.Edit != nil {
-			part = " (in part)"
-		}
-		fmt.Fprintf(stdout, "%s%s\n", f.Path, part)
-	}
-	return nil
+	return write.CheckTree(root, m)
 }

@@ -247,6 +247,10 @@ func parseURL(raw string) (Options, []error) {
 		return o, []error{invalid("azblob URL scheme", quote(u.Scheme), "must be azblob")}
 	}
 	own, faults := takeParameters(u)
+	if u.Fragment != "" {
+		// Most likely a password with a # in it, which cuts the URL short.
+		faults = append(faults, invalid("azblob URL", "", "must have no fragment; write # as %23"))
+	}
 	for _, set := range own {
 		if err := set(&o); err != nil {
 			faults = append(faults, err)

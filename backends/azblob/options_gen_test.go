@@ -55,7 +55,11 @@ func TestOptionsFaults(t *testing.T) {
 		{"Container sample", "azblob.Options.Container", Options{Container: "sample"}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := c.options.Validate()
+			// What is allowed is asked of the field alone, without the rules between fields.
+			err := errors.Join(slices.Concat(c.options.withDefaults().check(), c.options.withDefaults().checkConnection())...)
+			if !c.ok {
+				err = c.options.Validate()
+			}
 			if hasFault(err, c.field) == c.ok {
 				t.Errorf("allowed is %t, but the error is: %v", c.ok, err)
 			}
@@ -133,6 +137,7 @@ func TestOptionsURLFaults(t *testing.T) {
 	}{
 		{"azblob://user:S3cr3t@host:S3cr3t", "azblob URL"},
 		{"no-such-scheme://user:S3cr3t@host", "azblob URL scheme"},
+		{"azblob://account.blob.core.windows.net/leader-election#fragment", "azblob URL"},
 		{"azblob://account.blob.core.windows.net/leader-election?multilock.no_such_option=1", "azblob URL parameter"},
 		{"azblob://account.blob.core.windows.net/leader-election?MultiLock.no_such_option=1", "azblob URL parameter"},
 		{"azblob://account.blob.core.windows.net/leader-election?other=1", "azblob URL parameter"},
@@ -154,6 +159,24 @@ func TestOptionsURLFaults(t *testing.T) {
 			t.Errorf("%s: the error quotes a password: %v", c.raw, err)
 		}
 	}
+}
+
+func FuzzParseURL(f *testing.F) {
+	f.Add("azblob://account.blob.core.windows.net/leader-election")
+	f.Add("azblob://user:S3cr3t@host:1/path?x=y#z")
+	f.Add("azblob://account.blob.core.windows.net/leader-election?multilock.account_url=https%3A%2F%2Fsample.example")
+	f.Add("azblob://account.blob.core.windows.net/leader-election?multilock.account_name=sample")
+	f.Add("azblob://account.blob.core.windows.net/leader-election?multilock.container=sample")
+	f.Add("azblob://account.blob.core.windows.net/leader-election?multilock.no_auto_create=true")
+	f.Fuzz(func(t *testing.T, raw string) {
+		o, err := ParseURL(raw)
+		if err != nil {
+			return
+		}
+		if err := o.Validate(); err != nil {
+			t.Errorf("%q is accepted, but invalid: %v", raw, err)
+		}
+	})
 }
 
 func TestOptionsFromEnv(t *testing.T) {

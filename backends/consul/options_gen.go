@@ -357,6 +357,10 @@ func parseURL(raw string) (Options, []error) {
 		return o, []error{invalid("consul URL scheme", quote(u.Scheme), "must be consul")}
 	}
 	own, faults := takeParameters(u)
+	if u.Fragment != "" {
+		// Most likely a password with a # in it, which cuts the URL short.
+		faults = append(faults, invalid("consul URL", "", "must have no fragment; write # as %23"))
+	}
 	if err := o.fromURL(u); err != nil {
 		faults = append(faults, err)
 	}

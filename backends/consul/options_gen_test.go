@@ -79,7 +79,11 @@ func TestOptionsFaults(t *testing.T) {
 		{"NodeChecks with an empty element", "consul.Options.NodeChecks", Options{NodeChecks: []string{""}}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := c.options.Validate()
+			// What is allowed is asked of the field alone, without the rules between fields.
+			err := errors.Join(slices.Concat(c.options.withDefaults().check(), c.options.withDefaults().checkConnection())...)
+			if !c.ok {
+				err = c.options.Validate()
+			}
 			if hasFault(err, c.field) == c.ok {
 				t.Errorf("allowed is %t, but the error is: %v", c.ok, err)
 			}
@@ -174,6 +178,7 @@ func TestOptionsURLFaults(t *testing.T) {
 	}{
 		{"consul://user:S3cr3t@host:S3cr3t", "consul URL"},
 		{"no-such-scheme://user:S3cr3t@host", "consul URL scheme"},
+		{"consul://localhost:8500#fragment", "consul URL"},
 		{"consul://localhost:8500?multilock.no_such_option=1", "consul URL parameter"},
 		{"consul://localhost:8500?MultiLock.no_such_option=1", "consul URL parameter"},
 		{"consul://localhost:8500?other=1", "consul URL parameter"},
@@ -216,6 +221,31 @@ func TestOptionsURLFaults(t *testing.T) {
 			t.Errorf("%s: the error quotes a password: %v", c.raw, err)
 		}
 	}
+}
+
+func FuzzParseURL(f *testing.F) {
+	f.Add("consul://localhost:8500")
+	f.Add("consul://user:S3cr3t@host:1/path?x=y#z")
+	f.Add("consul://localhost:8500?multilock.address=sample")
+	f.Add("consul://localhost:8500?multilock.datacenter=sample")
+	f.Add("consul://localhost:8500?multilock.namespace=sample")
+	f.Add("consul://localhost:8500?multilock.partition=sample")
+	f.Add("consul://localhost:8500?multilock.key_prefix=sample")
+	f.Add("consul://localhost:8500?multilock.lock_delay=7s")
+	f.Add("consul://localhost:8500?multilock.long_ttl=true")
+	f.Add("consul://localhost:8500?multilock.max_watches=7")
+	f.Add("consul://localhost:8500?multilock.sweep_interval=7s")
+	f.Add("consul://localhost:8500?multilock.min_session_ttl=7s")
+	f.Add("consul://localhost:8500?multilock.node_checks=sample%2C+sample")
+	f.Fuzz(func(t *testing.T, raw string) {
+		o, err := ParseURL(raw)
+		if err != nil {
+			return
+		}
+		if err := o.Validate(); err != nil {
+			t.Errorf("%q is accepted, but invalid: %v", raw, err)
+		}
+	})
 }
 
 func TestOptionsFromEnv(t *testing.T) {

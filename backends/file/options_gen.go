@@ -177,6 +177,10 @@ func parseURL(raw string) (Options, []error) {
 		return o, []error{invalid("file URL scheme", quote(u.Scheme), "must be file")}
 	}
 	own, faults := takeParameters(u)
+	if u.Fragment != "" {
+		// Most likely a password with a # in it, which cuts the URL short.
+		faults = append(faults, invalid("file URL", "", "must have no fragment; write # as %23"))
+	}
 	if err := o.fromURL(u); err != nil {
 		faults = append(faults, err)
 	}

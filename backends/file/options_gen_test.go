@@ -50,7 +50,11 @@ func TestOptionsFaults(t *testing.T) {
 		{"Extension sample", "file.Options.Extension", Options{Extension: ".sample"}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := c.options.Validate()
+			// What is allowed is asked of the field alone, without the rules between fields.
+			err := errors.Join(c.options.withDefaults().check()...)
+			if !c.ok {
+				err = c.options.Validate()
+			}
 			if hasFault(err, c.field) == c.ok {
 				t.Errorf("allowed is %t, but the error is: %v", c.ok, err)
 			}
@@ -100,6 +104,7 @@ func TestOptionsURLFaults(t *testing.T) {
 	}{
 		{"file://user:S3cr3t@host:S3cr3t", "file URL"},
 		{"no-such-scheme://user:S3cr3t@host", "file URL scheme"},
+		{"file:///var/lib/app/leaders#fragment", "file URL"},
 		{"file:///var/lib/app/leaders?multilock.no_such_option=1", "file URL parameter"},
 		{"file:///var/lib/app/leaders?MultiLock.no_such_option=1", "file URL parameter"},
 		{"file:///var/lib/app/leaders?other=1", "file URL parameter"},
@@ -120,6 +125,23 @@ func TestOptionsURLFaults(t *testing.T) {
 			t.Errorf("%s: the error quotes a password: %v", c.raw, err)
 		}
 	}
+}
+
+func FuzzParseURL(f *testing.F) {
+	f.Add("file:///var/lib/app/leaders")
+	f.Add("file://user:S3cr3t@host:1/path?x=y#z")
+	f.Add("file:///var/lib/app/leaders?multilock.extension=.sample")
+	f.Add("file:///var/lib/app/leaders?multilock.no_auto_create=true")
+	f.Add("file:///var/lib/app/leaders?multilock.allow_network_fs=true")
+	f.Fuzz(func(t *testing.T, raw string) {
+		o, err := ParseURL(raw)
+		if err != nil {
+			return
+		}
+		if err := o.Validate(); err != nil {
+			t.Errorf("%q is accepted, but invalid: %v", raw, err)
+		}
+	})
 }
 
 func TestOptionsFromEnv(t *testing.T) {

@@ -133,6 +133,10 @@ func parseURL(raw string) (Options, []error) {
 		return o, []error{invalid("memory URL scheme", quote(u.Scheme), "must be memory")}
 	}
 	own, faults := takeParameters(u)
+	if u.Fragment != "" {
+		// Most likely a password with a # in it, which cuts the URL short.
+		faults = append(faults, invalid("memory URL", "", "must have no fragment; write # as %23"))
+	}
 	if err := o.fromURL(u); err != nil {
 		faults = append(faults, err)
 	}

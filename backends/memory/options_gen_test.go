@@ -48,7 +48,11 @@ func TestOptionsFaults(t *testing.T) {
 		{"Name sample", "memory.Options.Name", Options{Name: "sample"}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := c.options.Validate()
+			// What is allowed is asked of the field alone, without the rules between fields.
+			err := errors.Join(c.options.withDefaults().check()...)
+			if !c.ok {
+				err = c.options.Validate()
+			}
 			if hasFault(err, c.field) == c.ok {
 				t.Errorf("allowed is %t, but the error is: %v", c.ok, err)
 			}
@@ -89,6 +93,7 @@ func TestOptionsURLFaults(t *testing.T) {
 	}{
 		{"memory://user:S3cr3t@host:S3cr3t", "memory URL"},
 		{"no-such-scheme://user:S3cr3t@host", "memory URL scheme"},
+		{"memory://name#fragment", "memory URL"},
 		{"memory://name?multilock.no_such_option=1", "memory URL parameter"},
 		{"memory://name?MultiLock.no_such_option=1", "memory URL parameter"},
 		{"memory://name?other=1", "memory URL parameter"},
@@ -103,6 +108,21 @@ func TestOptionsURLFaults(t *testing.T) {
 			t.Errorf("%s: the error quotes a password: %v", c.raw, err)
 		}
 	}
+}
+
+func FuzzParseURL(f *testing.F) {
+	f.Add("memory://name")
+	f.Add("memory://user:S3cr3t@host:1/path?x=y#z")
+	f.Add("memory://name?multilock.name=sample")
+	f.Fuzz(func(t *testing.T, raw string) {
+		o, err := ParseURL(raw)
+		if err != nil {
+			return
+		}
+		if err := o.Validate(); err != nil {
+			t.Errorf("%q is accepted, but invalid: %v", raw, err)
+		}
+	})
 }
 
 func TestOptionsFromEnv(t *testing.T) {

@@ -265,6 +265,10 @@ func parseURL(raw string) (Options, []error) {
 		return o, []error{invalid("postgres URL scheme", quote(u.Scheme), "must be postgres or postgresql")}
 	}
 	own, faults := takeParameters(u)
+	if u.Fragment != "" {
+		// Most likely a password with a # in it, which cuts the URL short.
+		faults = append(faults, invalid("postgres URL", "", "must have no fragment; write # as %23"))
+	}
 	for _, set := range own {
 		if err := set(&o); err != nil {
 			faults = append(faults, err)

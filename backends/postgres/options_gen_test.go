@@ -64,7 +64,11 @@ func TestOptionsFaults(t *testing.T) {
 		{"Notify unknown", "postgres.Options.Notify", Options{Notify: "no-such-value"}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := c.options.Validate()
+			// What is allowed is asked of the field alone, without the rules between fields.
+			err := errors.Join(slices.Concat(c.options.withDefaults().check(), c.options.withDefaults().checkConnection())...)
+			if !c.ok {
+				err = c.options.Validate()
+			}
 			if hasFault(err, c.field) == c.ok {
 				t.Errorf("allowed is %t, but the error is: %v", c.ok, err)
 			}
@@ -132,6 +136,7 @@ func TestOptionsURLFaults(t *testing.T) {
 	}{
 		{"postgres://user:S3cr3t@host:S3cr3t", "postgres URL"},
 		{"no-such-scheme://user:S3cr3t@host", "postgres URL scheme"},
+		{"postgres://user@localhost:5432/app#fragment", "postgres URL"},
 		{"postgres://user@localhost:5432/app?multilock.no_such_option=1", "postgres URL parameter"},
 		{"postgres://user@localhost:5432/app?MultiLock.no_such_option=1", "postgres URL parameter"},
 		{"postgres://user@localhost:5432/app?multilock.schema=sample&multilock.schema=sample", "multilock.schema"},
@@ -156,6 +161,25 @@ func TestOptionsURLFaults(t *testing.T) {
 			t.Errorf("%s: the error quotes a password: %v", c.raw, err)
 		}
 	}
+}
+
+func FuzzParseURL(f *testing.F) {
+	f.Add("postgres://user@localhost:5432/app")
+	f.Add("postgres://user:S3cr3t@host:1/path?x=y#z")
+	f.Add("postgres://user@localhost:5432/app?multilock.schema=sample")
+	f.Add("postgres://user@localhost:5432/app?multilock.table=sample")
+	f.Add("postgres://user@localhost:5432/app?multilock.no_auto_create=true")
+	f.Add("postgres://user@localhost:5432/app?multilock.command_timeout=7s")
+	f.Add("postgres://user@localhost:5432/app?multilock.notify=off")
+	f.Fuzz(func(t *testing.T, raw string) {
+		o, err := ParseURL(raw)
+		if err != nil {
+			return
+		}
+		if err := o.Validate(); err != nil {
+			t.Errorf("%q is accepted, but invalid: %v", raw, err)
+		}
+	})
 }
 
 func TestOptionsFromEnv(t *testing.T) {

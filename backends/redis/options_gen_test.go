@@ -71,7 +71,11 @@ func TestOptionsFaults(t *testing.T) {
 		{"Grace above the maximum", "redis.Options.Grace", Options{Grace: 24*time.Hour + 1}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := c.options.Validate()
+			// What is allowed is asked of the field alone, without the rules between fields.
+			err := errors.Join(slices.Concat(c.options.withDefaults().check(), c.options.withDefaults().checkConnection())...)
+			if !c.ok {
+				err = c.options.Validate()
+			}
 			if hasFault(err, c.field) == c.ok {
 				t.Errorf("allowed is %t, but the error is: %v", c.ok, err)
 			}
@@ -179,6 +183,7 @@ func TestOptionsURLFaults(t *testing.T) {
 	}{
 		{"redis://user:S3cr3t@host:S3cr3t", "redis URL"},
 		{"no-such-scheme://user:S3cr3t@host", "redis URL scheme"},
+		{"redis://localhost:6379/0#fragment", "redis URL"},
 		{"redis://localhost:6379/0?multilock.no_such_option=1", "redis URL parameter"},
 		{"redis://localhost:6379/0?MultiLock.no_such_option=1", "redis URL parameter"},
 		{"redis://localhost:6379/0?multilock.addrs=sample%2C+sample&multilock.addrs=sample%2C+sample", "multilock.addrs"},
@@ -215,6 +220,30 @@ func TestOptionsURLFaults(t *testing.T) {
 			t.Errorf("%s: the error quotes a password: %v", c.raw, err)
 		}
 	}
+}
+
+func FuzzParseURL(f *testing.F) {
+	f.Add("redis://localhost:6379/0")
+	f.Add("redis://user:S3cr3t@host:1/path?x=y#z")
+	f.Add("redis://localhost:6379/0?multilock.addrs=sample%2C+sample")
+	f.Add("redis://localhost:6379/0?multilock.cluster=true")
+	f.Add("redis://localhost:6379/0?multilock.username=sample")
+	f.Add("redis://localhost:6379/0?multilock.database=7")
+	f.Add("redis://localhost:6379/0?multilock.tls=true")
+	f.Add("redis://localhost:6379/0?multilock.sentinel_master=sample")
+	f.Add("redis://localhost:6379/0?multilock.sentinel_username=sample")
+	f.Add("redis://localhost:6379/0?multilock.key_prefix=sample")
+	f.Add("redis://localhost:6379/0?multilock.wait_replicas=7")
+	f.Add("redis://localhost:6379/0?multilock.grace=7s")
+	f.Fuzz(func(t *testing.T, raw string) {
+		o, err := ParseURL(raw)
+		if err != nil {
+			return
+		}
+		if err := o.Validate(); err != nil {
+			t.Errorf("%q is accepted, but invalid: %v", raw, err)
+		}
+	})
 }
 
 func TestOptionsFromEnv(t *testing.T) {

@@ -64,7 +64,11 @@ func TestOptionsFaults(t *testing.T) {
 		{"MaxDoorbells above the maximum", "sqlserver.Options.MaxDoorbells", Options{MaxDoorbells: 64 + 1}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := c.options.Validate()
+			// What is allowed is asked of the field alone, without the rules between fields.
+			err := errors.Join(slices.Concat(c.options.withDefaults().check(), c.options.withDefaults().checkConnection())...)
+			if !c.ok {
+				err = c.options.Validate()
+			}
 			if hasFault(err, c.field) == c.ok {
 				t.Errorf("allowed is %t, but the error is: %v", c.ok, err)
 			}
@@ -132,6 +136,7 @@ func TestOptionsURLFaults(t *testing.T) {
 	}{
 		{"sqlserver://user:S3cr3t@host:S3cr3t", "sqlserver URL"},
 		{"no-such-scheme://user:S3cr3t@host", "sqlserver URL scheme"},
+		{"sqlserver://user@localhost:1433?database=app#fragment", "sqlserver URL"},
 		{"sqlserver://user@localhost:1433?database=app&multilock.no_such_option=1", "sqlserver URL parameter"},
 		{"sqlserver://user@localhost:1433?database=app&MultiLock.no_such_option=1", "sqlserver URL parameter"},
 		{"sqlserver://user@localhost:1433?database=app&multilock.schema=sample&multilock.schema=sample", "multilock.schema"},
@@ -158,6 +163,25 @@ func TestOptionsURLFaults(t *testing.T) {
 			t.Errorf("%s: the error quotes a password: %v", c.raw, err)
 		}
 	}
+}
+
+func FuzzParseURL(f *testing.F) {
+	f.Add("sqlserver://user@localhost:1433?database=app")
+	f.Add("sqlserver://user:S3cr3t@host:1/path?x=y#z")
+	f.Add("sqlserver://user@localhost:1433?database=app&multilock.schema=sample")
+	f.Add("sqlserver://user@localhost:1433?database=app&multilock.table=sample")
+	f.Add("sqlserver://user@localhost:1433?database=app&multilock.no_auto_create=true")
+	f.Add("sqlserver://user@localhost:1433?database=app&multilock.command_timeout=7s")
+	f.Add("sqlserver://user@localhost:1433?database=app&multilock.max_doorbells=7")
+	f.Fuzz(func(t *testing.T, raw string) {
+		o, err := ParseURL(raw)
+		if err != nil {
+			return
+		}
+		if err := o.Validate(); err != nil {
+			t.Errorf("%q is accepted, but invalid: %v", raw, err)
+		}
+	})
 }
 
 func TestOptionsFromEnv(t *testing.T) {

@@ -77,7 +77,11 @@ func TestOptionsFaults(t *testing.T) {
 		{"Retries above the maximum", "zookeeper.Options.Retries", Options{Retries: 10 + 1}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := c.options.Validate()
+			// What is allowed is asked of the field alone, without the rules between fields.
+			err := errors.Join(slices.Concat(c.options.withDefaults().check(), c.options.withDefaults().checkConnection())...)
+			if !c.ok {
+				err = c.options.Validate()
+			}
 			if hasFault(err, c.field) == c.ok {
 				t.Errorf("allowed is %t, but the error is: %v", c.ok, err)
 			}
@@ -162,6 +166,7 @@ func TestOptionsURLFaults(t *testing.T) {
 	}{
 		{"zookeeper://user:S3cr3t@host:S3cr3t", "zookeeper URL"},
 		{"no-such-scheme://user:S3cr3t@host", "zookeeper URL scheme"},
+		{"zookeeper://localhost:2181/leader-election#fragment", "zookeeper URL"},
 		{"zookeeper://localhost:2181/leader-election?multilock.no_such_option=1", "zookeeper URL parameter"},
 		{"zookeeper://localhost:2181/leader-election?MultiLock.no_such_option=1", "zookeeper URL parameter"},
 		{"zookeeper://localhost:2181/leader-election?other=1", "zookeeper URL parameter"},
@@ -197,6 +202,27 @@ func TestOptionsURLFaults(t *testing.T) {
 			t.Errorf("%s: the error quotes a password: %v", c.raw, err)
 		}
 	}
+}
+
+func FuzzParseURL(f *testing.F) {
+	f.Add("zookeeper://localhost:2181/leader-election")
+	f.Add("zookeeper://user:S3cr3t@host:1/path?x=y#z")
+	f.Add("zookeeper://localhost:2181/leader-election?multilock.servers=sample%2C+sample")
+	f.Add("zookeeper://localhost:2181/leader-election?multilock.root_path=%2Fsample")
+	f.Add("zookeeper://localhost:2181/leader-election?multilock.session_timeout=7s")
+	f.Add("zookeeper://localhost:2181/leader-election?multilock.connect_timeout=7s")
+	f.Add("zookeeper://localhost:2181/leader-election?multilock.tick=7s")
+	f.Add("zookeeper://localhost:2181/leader-election?multilock.retries=7")
+	f.Add("zookeeper://localhost:2181/leader-election?multilock.no_auto_create=true")
+	f.Fuzz(func(t *testing.T, raw string) {
+		o, err := ParseURL(raw)
+		if err != nil {
+			return
+		}
+		if err := o.Validate(); err != nil {
+			t.Errorf("%q is accepted, but invalid: %v", raw, err)
+		}
+	})
 }
 
 func TestOptionsFromEnv(t *testing.T) {

@@ -10,6 +10,8 @@ require (
 	github.com/multilock/multilock-go/testservers v0.1.0
 )
 
+require github.com/anishathalye/porcupine v1.0.3 // indirect
+
 require (
 	github.com/armon/go-metrics v0.4.1 // indirect
 	github.com/fatih/color v1.19.0 // indirect
@@ -26,6 +28,7 @@ require (
 	github.com/mattn/go-colorable v0.1.15 // indirect
 	github.com/mattn/go-isatty v0.0.22 // indirect
 	github.com/mitchellh/go-homedir v1.1.0 // indirect
+	github.com/multilock/multilock-go/conformance/porcupinecheck v0.1.0
 	golang.org/x/exp v0.0.0-20260218203240-3dfff04db8fa // indirect
 	golang.org/x/sys v0.46.0 // indirect
 )
@@ -37,3 +40,5 @@ replace github.com/multilock/multilock-go/conformance v0.1.0 => ../../../conform
 replace github.com/multilock/multilock-go/core v0.1.0 => ../../../core
 
 replace github.com/multilock/multilock-go/testservers v0.1.0 => ../../../testservers
+
+replace github.com/multilock/multilock-go/conformance/porcupinecheck v0.1.0 => ../../../conformance/porcupinecheck

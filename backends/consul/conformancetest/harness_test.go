@@ -17,6 +17,7 @@ import (
 
 	"github.com/multilock/multilock-go/backends/consul"
 	"github.com/multilock/multilock-go/conformance"
+	"github.com/multilock/multilock-go/conformance/porcupinecheck"
 	"github.com/multilock/multilock-go/core/driver"
 	server "github.com/multilock/multilock-go/testservers/consul"
 	"github.com/multilock/multilock-go/testservers/proc"
@@ -39,11 +40,9 @@ var (
 	address string // host:port
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	scope.Close()
-	os.Exit(code)
-}
+// TestMain lets the kit run candidates in processes of their own, and stops the
+// shared server at the end.
+func TestMain(m *testing.M) { conformance.Main(m, consul.OpenURL, scope.Close) }
 
 // shared returns host:port of the server that most tests share.
 func shared(tb conformance.TB) string {
@@ -113,9 +112,10 @@ func newHarness(tb conformance.TB) conformance.Harness {
 				}
 			}
 		},
-		/*URL: fmt.Sprintf("consul://%s?multilock.key_prefix=%s&multilock.min_session_ttl=100ms&multilock.sweep_interval=1s",
-		counter.addr, url.QueryEscape(prefix)),*/
+		URL: fmt.Sprintf("consul://%s?multilock.key_prefix=%s&multilock.min_session_ttl=100ms&multilock.sweep_interval=1s",
+			counter.addr, url.QueryEscape(prefix)),
 		Requests: counter.requests.Load,
+		Checker:  porcupinecheck.Checker{},
 		Missing: map[conformance.Power]string{
 			conformance.PowerLock:        "Consul has no locks that a transaction would wait for",
 			conformance.PowerToken:       "the token is the Raft index, which nobody can set",
@@ -124,8 +124,6 @@ func newHarness(tb conformance.TB) conformance.Harness {
 			conformance.PowerLoseData:    "the Raft index starts again in a cluster that lost its data, and the token with it, as the documentation says",
 			conformance.PowerSnapshot:    "restoring a snapshot sets the Raft index back, and the token with it, as the documentation says",
 			conformance.PowerManualClock: "the server's clock cannot be stopped",
-			conformance.PowerProcess:     "TODO",
-			conformance.PowerChecker:     "the kit's own checks are used",
 		},
 		IgnoreGoroutines: []string{"net/http.(*conn).serve", "net/http/httputil", "conformancetest.newCounter", "testservers/proc"},
 	}

@@ -510,6 +510,21 @@ func TestFAILClock(t *testing.T) {
 	conformance.RunRule(t, "FAIL-clock", newHarness)
 }
 
+// FAIL-exit: a leader process that stops in order.
+func TestFAILExit(t *testing.T) {
+	conformance.RunRule(t, "FAIL-exit", newHarness)
+}
+
+// FAIL-kill: a leader process killed with -9.
+func TestFAILKill(t *testing.T) {
+	conformance.RunRule(t, "FAIL-kill", newHarness)
+}
+
+// FAIL-stop: a leader process stopped for longer than its TTL, then continued.
+func TestFAILStop(t *testing.T) {
+	conformance.RunRule(t, "FAIL-stop", newHarness)
+}
+
 // ELE-restart: an elector can be stopped and started again.
 func TestELERestart(t *testing.T) {
 	conformance.RunRule(t, "ELE-restart", newHarness)

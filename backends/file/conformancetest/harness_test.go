@@ -10,12 +10,17 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"testing"
 	"time"
 
 	"github.com/multilock/multilock-go/backends/file"
 	"github.com/multilock/multilock-go/conformance"
+	"github.com/multilock/multilock-go/conformance/porcupinecheck"
 	"github.com/multilock/multilock-go/core/driver"
 )
+
+// TestMain lets the kit run candidates in processes of their own.
+func TestMain(m *testing.M) { conformance.Main(m, file.OpenURL) }
 
 // newHarness is a fresh directory. It knows the format of the files on its own,
 // so that it does to them what another program might.
@@ -64,6 +69,7 @@ func newHarness(tb conformance.TB) conformance.Harness {
 				must(tb, os.CopyFS(dir, os.DirFS(backup)))
 			}
 		},
+		Checker: porcupinecheck.Checker{},
 		Missing: map[conformance.Power]string{
 			conformance.PowerLink:        "there is no network",
 			conformance.PowerLock:        "there is no lock on a record that this backend would take or wait for",
@@ -72,7 +78,6 @@ func newHarness(tb conformance.TB) conformance.Harness {
 			conformance.PowerManualClock: "expiry is judged by the kernel's clock; the model check in the backend's module moves its own by a nanosecond",
 			conformance.PowerRestart:     "there is no server; records of an earlier boot are tested in the backend's module",
 			conformance.PowerRequests:    "there are system calls, not requests",
-			conformance.PowerChecker:     "the module of the linearizability checker is not required here",
 		},
 	}
 }

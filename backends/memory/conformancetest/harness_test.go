@@ -8,6 +8,7 @@ import (
 
 	"github.com/multilock/multilock-go/backends/memory"
 	"github.com/multilock/multilock-go/conformance"
+	"github.com/multilock/multilock-go/conformance/porcupinecheck"
 	"github.com/multilock/multilock-go/core/driver"
 )
 
@@ -57,13 +58,13 @@ func newHarness(tb conformance.TB) conformance.Harness {
 				now += d
 			}, time.Nanosecond
 		},
+		Checker: porcupinecheck.Checker{},
 		Missing: map[conformance.Power]string{
 			conformance.PowerLink:    "there is no network",
 			conformance.PowerCorrupt: "records are Go values, which nothing else can overwrite",
 			conformance.PowerSession: "there are no sessions",
 			conformance.PowerRestart: "the store ends with its process",
 			conformance.PowerProcess: "no other process can reach the store",
-			conformance.PowerChecker: "the linearizability checker is not linked in here",
 		},
 	}
 }

@@ -89,6 +89,11 @@ const (
 	CloseWaits           Bug = "close takes ten seconds"
 	LeakGoroutine        Bug = "a goroutine stays behind after close"
 	NoClamp              Bug = "a clock stepped back keeps a dead leader's term for an hour"
+	HiddenRequests       Bug = "the client sends ten requests for each that is asked for"
+	RestartFrees         Bug = "a restart of the store frees live terms"
+	OneConnection        Bug = "all calls of a client wait for one connection"
+	ConnectionIsSession  Bug = "a broken connection frees the client's terms"
+	LateWriteRewinds     Bug = "a late duplicate of an acquire sets the token back"
 	NoExpiryWake         Bug = "an expiry wakes nobody"
 	ClampFrees           Bug = "a clock stepped back frees a live term"
 )
@@ -193,5 +198,15 @@ func Bugs() []Caught {
 		{TokenPerClient, "FEN-churn"},
 		{NoExpiryWake, "WAK-expiry"},
 		{ResignByParticipant, "RES-late"},
+		{RestartFrees, "FAIL-restart"},
+		{OneConnection, "FAIL-stall"},
+		{ConnectionIsSession, "FAIL-resets"},
+		{LateWriteRewinds, "ACQ-after-resign"},
+		{CheckThenAct, "RACE-churn"},
+		{CheckThenAct, "RACE-faults"},
+		{NoClamp, "FAIL-clock"},
+		{SessionEndUnnoticed, "FAIL-session"},
+		{RenewSessionOnly, "FAIL-removed"},
+		{HiddenRequests, "SIZ-network"},
 	}
 }

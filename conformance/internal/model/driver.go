@@ -38,9 +38,13 @@ type Driver struct {
 // Open makes a client.
 func (s *Store) Open() *Driver {
 	d := &Driver{s: s, net: newLink(), grants: map[driver.Nonce]driver.Grant{}}
+	d.net.single = s.is(OneConnection)
 	d.net.restored = func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if s.is(ConnectionIsSession) {
+			s.free(d)
+		}
 		if !s.is(WatchDiesOnReconnect) {
 			d.reconnected()
 		} else if d.sub != nil {
@@ -84,6 +88,9 @@ func (d *Driver) begin(ctx context.Context) error {
 		return driver.ErrClosed
 	}
 	d.s.calls++
+	if d.s.is(HiddenRequests) {
+		d.s.calls += 9
+	}
 	d.s.mu.Unlock()
 	if d.s.is(CancelledIsAbsent) && ctx.Err() != nil {
 		return driver.ErrNoLeader
@@ -166,6 +173,9 @@ func (s *Store) decide(d *Driver, req driver.AcquireRequest) (driver.Grant, erro
 			rec.Nonce, rec.Participant, rec.expiry, rec.TTL, rec.Token = req.Nonce, req.Participant, now.Add(req.TTL), req.TTL, g.Token
 			return g, nil
 		}
+	}
+	if g, ok := d.grants[req.Nonce]; ok && s.is(LateWriteRewinds) && rec.Nonce != req.Nonce {
+		rec.Token = g.Token
 	}
 	if req.Nonce == rec.last && !s.is(ForgetResigned) {
 		return driver.Grant{}, driver.ErrResigned

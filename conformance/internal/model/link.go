@@ -20,6 +20,7 @@ const (
 // each carrying one call at a time.
 type Link struct {
 	restored func()
+	single   bool // a bug: one connection for everything
 
 	mu      sync.Mutex
 	conns   []*conn
@@ -64,7 +65,7 @@ func (l *Link) dial() (*conn, error) {
 		return nil, errNetwork
 	}
 	for _, c := range l.conns {
-		if !c.busy {
+		if !c.busy || l.single {
 			c.busy = true
 			return c, nil
 		}

@@ -131,7 +131,20 @@ func (s *Store) Restart() {
 		}
 	}
 	for c := range s.clients {
+		if s.is(RestartFrees) {
+			s.free(c)
+		}
 		c.reconnected()
+	}
+}
+
+// free ends the terms of d without a word; only bugs do that.
+func (s *Store) free(d *Driver) {
+	for _, rec := range s.groups {
+		if rec.client == d && s.live(rec) {
+			rec.Nonce, rec.expiry = driver.Nonce{}, time.Time{}
+			s.wake(rec.Group)
+		}
 	}
 }
 

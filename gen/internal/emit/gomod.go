@@ -133,16 +133,15 @@ func sortedKeys(m map[string]string) []string {
 	return keys
 }
 
-// Workspace makes go.work: every module, and the siblings that modules without
-// replace lines need.
+// Workspace makes go.work: every module, and a replace line for each that others
+// can require. Modules without replace lines need these, and without them the go
+// command takes ../core here and ../../core there for a conflict.
 func Workspace(m *model.Model) ([]File, error) {
-	var uses, released []string
+	var uses, siblings []string
 	for _, mod := range m.Modules {
 		if !mod.Outside {
 			uses = append(uses, mod.Path)
-		}
-		if mod.Released {
-			released = append(released, mod.Path)
+			siblings = append(siblings, mod.Path)
 		}
 	}
 	for _, b := range m.Ready() {
@@ -150,17 +149,17 @@ func Workspace(m *model.Model) ([]File, error) {
 		if b.Tests != nil {
 			uses = append(uses, path.Join(b.Dir, "conformancetest"))
 		}
-		released = append(released, b.Dir)
+		siblings = append(siblings, b.Dir)
 	}
 	slices.Sort(uses)
-	slices.Sort(released)
+	slices.Sort(siblings)
 	var s strings.Builder
 	fmt.Fprintf(&s, "// %s\n\ngo %s\n\nuse (\n", Header, m.Go)
 	for _, u := range uses {
 		fmt.Fprintf(&s, "\t./%s\n", u)
 	}
 	fmt.Fprintf(&s, ")\n\nreplace (\n")
-	for _, r := range released {
+	for _, r := range siblings {
 		fmt.Fprintf(&s, "\t%s/%s %s => ./%s\n", m.Module, r, m.Version, r)
 	}
 	s.WriteString(")\n")

@@ -130,6 +130,9 @@ func parseURL(f *jen.File, b model.Backend) {
 				jen.Id("quote").Call(jen.Id("u").Dot("Scheme")), jen.Lit("must be "+strings.Join(b.Schemes, " or ")))))),
 		)
 		g.List(jen.Id("own"), jen.Id("faults")).Op(":=").Id("takeParameters").Call(jen.Id("u"))
+		g.If(jen.Id("u").Dot("Fragment").Op("!=").Lit("")).Block(
+			jen.Comment("Most likely a password with a # in it, which cuts the URL short."),
+			addFault(invalid(jen.Lit(b.Name+" URL"), jen.Lit(""), jen.Lit("must have no fragment; write # as %23"))))
 		if b.FromURL && b.Ready {
 			g.If(jen.Err().Op(":=").Id("o").Dot("fromURL").Call(jen.Id("u")), jen.Err().Op("!=").Nil()).Block(
 				jen.Id("faults").Op("=").Append(jen.Id("faults"), jen.Err()))

@@ -22,6 +22,7 @@ func OptionsTests(m *model.Model) ([]File, error) {
 		parameterSamples(f, b)
 		urlTest(f, b)
 		urlFaultsTest(f, b)
+		fuzzTest(f, b)
 		envTest(f, b)
 		secretsTest(f, b)
 		file, err := render(b.Dir+"/options_gen_test.go", f)
@@ -139,7 +140,9 @@ func faultsTest(f *jen.File, b model.Backend) {
 			g.Line()
 		})).Block(
 			jen.Id("t").Dot("Run").Call(jen.Id("c").Dot("name"), jen.Func().Params(jen.Id("t").Op("*").Qual("testing", "T")).Block(
-				jen.Err().Op(":=").Id("c").Dot("options").Dot("Validate").Call(),
+				jen.Comment("What is allowed is asked of the field alone, without the rules between fields."),
+				jen.Err().Op(":=").Qual("errors", "Join").Call(fieldFaults(b).Op("...")),
+				jen.If(jen.Op("!").Id("c").Dot("ok")).Block(jen.Err().Op("=").Id("c").Dot("options").Dot("Validate").Call()),
 				jen.If(jen.Id("hasFault").Call(jen.Err(), jen.Id("c").Dot("field")).Op("==").Id("c").Dot("ok")).Block(
 					jen.Id("t").Dot("Errorf").Call(jen.Lit("allowed is %t, but the error is: %v"), jen.Id("c").Dot("ok"), jen.Err())),
 			)),
@@ -147,15 +150,32 @@ func faultsTest(f *jen.File, b model.Backend) {
 	})
 }
 
+// fieldFaults are the faults of single fields of c.options.
+func fieldFaults(b model.Backend) *jen.Statement {
+	of := func(method string) jen.Code {
+		return jen.Id("c").Dot("options").Dot("withDefaults").Call().Dot(method).Call()
+	}
+	if b.Client {
+		return jen.Qual("slices", "Concat").Call(of("check"), of("checkConnection"))
+	}
+	return jen.Add(of("check"))
+}
+
 func clientTest(f *jen.File, b model.Backend) {
 	testFunc(f, "TestOptionsForClient", func(g *jen.Group) {
-		d := jen.Dict{}
+		in, d := jen.Dict{}, jen.Dict{}
 		for _, o := range b.Options {
-			if o.Default != nil && !o.Connection {
+			if o.Connection {
+				continue
+			}
+			if o.Default != nil {
 				d[jen.Id(o.Name)] = literal(o, o.Default)
 			}
+			if _, v, ok := sample(o); o.Required && ok {
+				in[jen.Id(o.Name)], d[jen.Id(o.Name)] = v, v
+			}
 		}
-		g.List(jen.Id("got"), jen.Err()).Op(":=").Id("Options").Values().Dot("forClient").Call()
+		g.List(jen.Id("got"), jen.Err()).Op(":=").Id("Options").Values(in).Dot("forClient").Call()
 		g.If(jen.Id("want").Op(":=").Parens(jen.Id("Options").Values(d)), jen.Err().Op("!=").Nil().Op("||").Op("!").Qual("reflect", "DeepEqual").Call(jen.Id("got"), jen.Id("want"))).Block(
 			jen.Id("t").Dot("Errorf").Call(jen.Lit("got %v, %v, want %v"), jen.Id("got"), jen.Err(), jen.Id("want")))
 		for _, o := range b.Options {

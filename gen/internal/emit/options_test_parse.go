@@ -9,10 +9,6 @@ import (
 	"github.com/multilock/multilock-go/gen/internal/model"
 )
 
-func fatalIf(cond jen.Code, format string, args ...jen.Code) jen.Code {
-	return jen.If(cond).Block(jen.Id("t").Dot("Fatalf").Call(append([]jen.Code{jen.Lit(format)}, args...)...))
-}
-
 func errorIf(init, cond jen.Code, format string, args ...jen.Code) jen.Code {
 	s := jen.If(cond)
 	if init != nil {
@@ -79,6 +75,7 @@ func urlFaultsTest(f *jen.File, b model.Backend) {
 	cases := []c{
 		{host + ":" + secretText, b.Name + " URL"},
 		{"no-such-scheme://user:" + secretText + "@host", b.Name + " URL scheme"},
+		{b.Example + "#fragment", b.Name + " URL"},
 		{withQuery(b.Example, "multilock.no_such_option=1"), b.Name + " URL parameter"},
 		{withQuery(b.Example, "MultiLock.no_such_option=1"), b.Name + " URL parameter"},
 	}
@@ -114,6 +111,28 @@ func urlFaultsTest(f *jen.File, b model.Backend) {
 			jen.If(jen.Err().Op("!=").Nil().Op("&&").Qual("strings", "Contains").Call(jen.Err().Dot("Error").Call(), jen.Lit(secretText))).Block(
 				jen.Id("t").Dot("Errorf").Call(jen.Lit("%s: the error quotes a password: %v"), jen.Id("c").Dot("raw"), jen.Err())),
 		)
+	})
+}
+
+// fuzzTest feeds ParseURL anything: it must not panic, and what it accepts must
+// be valid.
+func fuzzTest(f *jen.File, b model.Backend) {
+	f.Line()
+	f.Func().Id("FuzzParseURL").Params(jen.Id("f").Op("*").Qual("testing", "F")).BlockFunc(func(g *jen.Group) {
+		seeds := []string{b.Example, b.Schemes[0] + "://user:" + secretText + "@host:1/path?x=y#z"}
+		for _, o := range b.Options {
+			if s, _, ok := sample(o); ok && o.URLKey != "" {
+				seeds = append(seeds, withQuery(b.Example, "multilock."+o.URLKey+"="+url.QueryEscape(s)))
+			}
+		}
+		for _, s := range seeds {
+			g.Id("f").Dot("Add").Call(jen.Lit(s))
+		}
+		g.Id("f").Dot("Fuzz").Call(jen.Func().Params(jen.Id("t").Op("*").Qual("testing", "T"), jen.Id("raw").String()).Block(
+			jen.List(jen.Id("o"), jen.Err()).Op(":=").Id("ParseURL").Call(jen.Id("raw")),
+			jen.If(jen.Err().Op("!=").Nil()).Block(jen.Return()),
+			errorIf(jen.Err().Op(":=").Id("o").Dot("Validate").Call(), jen.Err().Op("!=").Nil(), "%q is accepted, but invalid: %v", jen.Id("raw"), jen.Err()),
+		))
 	})
 }
 
@@ -173,6 +192,9 @@ func secretsTest(f *jen.File, b model.Backend) {
 		case model.URL:
 			d[jen.Id(o.Name)] = jen.Lit("https://user:" + secretText + "@host/path?sig=" + secretText)
 		}
+	}
+	if len(d) == 0 {
+		return
 	}
 	testFunc(f, "TestOptionsHideSecrets", func(g *jen.Group) {
 		g.Id("o").Op(":=").Id("Options").Values(d)

@@ -49,6 +49,9 @@ func (r *resolver) options(b spec.Backend) []Option {
 func (r *resolver) option(b spec.Backend, o spec.Option, where string) Option {
 	m := Option{Name: o.Name, Kind: Kind(o.Type), Doc: o.Doc, DefaultDoc: o.DefaultDoc, Required: o.Required, Connection: o.Connection, Allowed: o.Allowed}
 	r.sentence(o.At("doc"), where+".doc", o.Doc)
+	if o.Doc != "" && !strings.HasPrefix(o.Doc, o.Name+" ") {
+		r.add(o.At("doc"), "%s.doc: %q is not allowed; allowed: sentences of which the first begins with %s", where, o.Doc, o.Name)
+	}
 	if o.Has("type") == o.Has("go_type") {
 		r.add(o.Line, "%s: allowed: either type or go_type", where)
 		return m
@@ -175,18 +178,20 @@ func (r *resolver) pattern(o spec.Option, where string, m *Option) {
 	m.Pattern = p
 }
 
-// number reads an int or a duration.
+// number reads an int or a duration; it is nil after a fault.
 func (r *resolver) number(v *spec.Value, where string, k Kind) any {
 	if k == Duration {
 		d, err := time.ParseDuration(v.Scalar)
 		if err != nil || v.IsList {
 			r.add(v.Line, "%s: %q is not allowed; allowed: a duration such as 30s", where, v.Scalar)
+			return nil
 		}
 		return d
 	}
 	i, err := strconv.Atoi(v.Scalar)
 	if err != nil || v.IsList {
 		r.add(v.Line, "%s: %q is not allowed; allowed: a whole number", where, v.Scalar)
+		return nil
 	}
 	return i
 }
@@ -203,6 +208,9 @@ func (r *resolver) defaultValue(o spec.Option, where string, m Option) any {
 		return nil
 	case Int, Duration:
 		d := r.number(v, where+".default", m.Kind)
+		if d == nil {
+			return nil
+		}
 		if d == any(0) || d == any(time.Duration(0)) {
 			r.add(v.Line, "%s.default: 0 is the zero value anyway; leave it out", where)
 		} else if m.Min != nil && less(d, m.Min) || m.Max != nil && less(m.Max, d) {
@@ -210,7 +218,7 @@ func (r *resolver) defaultValue(o spec.Option, where string, m Option) any {
 		}
 		return d
 	case Enum:
-		if !slices.ContainsFunc(m.Values, func(e EnumValue) bool { return e.Value == v.Scalar }) {
+		if len(m.Values) > 0 && !slices.ContainsFunc(m.Values, func(e EnumValue) bool { return e.Value == v.Scalar }) {
 			r.add(v.Line, "%s.default: %q is none of the values", where, v.Scalar)
 		}
 		return v.Scalar

@@ -62,8 +62,9 @@ func Parse(file string, data []byte) (*Spec, error) {
 		}
 		return nil, syntaxFault(file, err)
 	}
-	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, &Fault{file, doc.Line, "more than one document; allowed: one"}
+	var second yaml.Node
+	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
+		return nil, &Fault{file, max(second.Line, doc.Line), "more than one document; allowed: one"}
 	}
 	var s Spec
 	d.decode(doc.Content[0], "", reflect.ValueOf(&s).Elem())

@@ -144,6 +144,9 @@ func Apply(root string, changes []Change) error {
 			if err := os.Remove(path); err != nil {
 				return err
 			}
+			for dir := filepath.Dir(path); dir != filepath.Clean(root) && os.Remove(dir) == nil; {
+				dir = filepath.Dir(dir) // as long as it was empty
+			}
 			continue
 		}
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

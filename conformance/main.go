@@ -1,0 +1,63 @@
+package conformance
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	multilock "github.com/multilock/multilock-go/core"
+)
+
+// OpenURL opens the store of a URL; every backend exports one.
+type OpenURL func(ctx context.Context, url string) (*multilock.Backend, error)
+
+// mainCalled tells the rules that a child process of this test binary would know
+// what it is.
+var mainCalled atomic.Bool
+
+// Main runs the tests of a package, then after (a shared server's Close, say), and
+// writes the report. Call it from TestMain. In a child process of the kit it runs no tests: it takes part in an
+// election on the store that open opens, as its parent tells it to, so that rules
+// can kill and stop real processes. open may be nil if PowerProcess is declared
+// missing. Unless -parallel is given, Main lets some more rules run at one time
+// than there are processors.
+func Main(m *testing.M, open OpenURL, after ...func()) {
+	if spec := os.Getenv(childEnv); spec != "" {
+		os.Exit(childMain(spec, open))
+	}
+	mainCalled.Store(open != nil)
+	moreAtOnce()
+	code := m.Run()
+	for _, f := range after {
+		f()
+	}
+	say := func(string, ...any) {}
+	if testing.Verbose() {
+		say = func(format string, args ...any) { fmt.Printf(format, args...) }
+	}
+	if err := writeReport(say); err != nil {
+		fmt.Fprintln(os.Stderr, "conformance: the report cannot be written:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// parallel is how many rules run at one time unless -parallel says otherwise:
+// rules mostly wait.
+const parallel = 6
+
+func moreAtOnce() {
+	if !flag.Parsed() {
+		flag.Parse()
+	}
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given && runtime.GOMAXPROCS(0) < parallel {
+		_ = flag.Set("test.parallel", strconv.Itoa(parallel)) // a number is valid
+	}
+}

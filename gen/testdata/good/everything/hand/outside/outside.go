@@ -1,0 +1,3 @@
+package outside
+
+import _ "github.com/multilock/multilock-go/core/driver"
