@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 
+	"github.com/multilock/multilock-go/backends/consul"
 	"github.com/multilock/multilock-go/backends/file"
 	"github.com/multilock/multilock-go/backends/memory"
 	"github.com/multilock/multilock-go/backends/postgres"
@@ -25,6 +26,7 @@ type backend struct {
 
 // backends are all of them, sorted by name.
 var backends = []backend{
+	{"consul", "Consul", "Sessions shared by all groups, keys acquired by compare-and-set, followers woken by blocking queries.", []string{"consul"}, "consul://localhost:8500", consul.OpenURL},
 	{"file", "File", "Processes of one host, over a directory; the kernel tells of a dead leader at once.", []string{"file"}, "file:///var/lib/app/leaders", file.OpenURL},
 	{"memory", "Memory", "Electors of one process, for tests, demos and single-process programs.", []string{"memory"}, "memory://name", memory.OpenURL},
 	{"postgres", "PostgreSQL", "One never-deleted row per group under the server's clock; no statement waits for a lock, followers are notified.", []string{"postgres", "postgresql"}, "postgres://user@localhost:5432/app", postgres.OpenURL},

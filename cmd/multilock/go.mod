@@ -12,4 +12,5 @@ require (
 	github.com/multilock/multilock-go/backends/zookeeper v0.1.0
 	github.com/multilock/multilock-go/backends/sqlserver v0.1.0
 	github.com/multilock/multilock-go/backends/postgres v0.1.0
+	github.com/multilock/multilock-go/backends/consul v0.1.0
 )
