@@ -7,6 +7,7 @@ import (
 
 	"github.com/multilock/multilock-go/backends/file"
 	"github.com/multilock/multilock-go/backends/memory"
+	"github.com/multilock/multilock-go/backends/zookeeper"
 	multilock "github.com/multilock/multilock-go/core"
 )
 
@@ -23,4 +24,5 @@ type backend struct {
 var backends = []backend{
 	{"file", "File", "Processes of one host, over a directory; the kernel tells of a dead leader at once.", []string{"file"}, "file:///var/lib/app/leaders", file.OpenURL},
 	{"memory", "Memory", "Electors of one process, for tests, demos and single-process programs.", []string{"memory"}, "memory://name", memory.OpenURL},
+	{"zookeeper", "ZooKeeper", "One session for all groups; an ephemeral lock node per group decides, followers watch it.", []string{"zookeeper", "zk"}, "zookeeper://localhost:2181/leader-election", zookeeper.OpenURL},
 }
