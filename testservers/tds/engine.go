@@ -164,17 +164,17 @@ func (x *exec) write(st *transaction, e *entry) error {
 }
 
 // set changes a locked row.
-func (st *transaction) set(e *entry, row any) {
+func (t *transaction) set(e *entry, row any) {
 	old := e.row
-	st.undo = append(st.undo, func() { e.row = old })
+	t.undo = append(t.undo, func() { e.row = old })
 	e.row = row
 }
 
 // unchanged gives a lock back that turned out not to be needed: the row does not
 // match the statement's condition.
-func (st *transaction) unchanged(e *entry) {
-	if n := len(st.locks); n > 0 && st.locks[n-1] == e {
-		st.locks = st.locks[:n-1]
+func (t *transaction) unchanged(e *entry) {
+	if n := len(t.locks); n > 0 && t.locks[n-1] == e {
+		t.locks = t.locks[:n-1]
 		e.owner = nil
 		close(e.freed)
 		e.freed = make(chan struct{})
