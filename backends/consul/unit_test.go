@@ -232,7 +232,6 @@ func TestCertainAndUncertainAnswers(t *testing.T) {
 type agent struct {
 	renew atomic.Int32 // status
 	info  atomic.Bool  // the session exists
-	index uint64
 }
 
 func (a *agent) serve(w http.ResponseWriter, r *http.Request) {
