@@ -2,8 +2,11 @@ package conformance
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"sync/atomic"
 	"testing"
 
@@ -21,13 +24,18 @@ var mainCalled atomic.Bool
 // writes the report. Call it from TestMain. In a child process of the kit it runs no tests: it takes part in an
 // election on the store that open opens, as its parent tells it to, so that rules
 // can kill and stop real processes. open may be nil if PowerProcess is declared
-// missing.
+// missing. Unless -parallel is given, Main lets some more rules run at one time
+// than there are processors.
 func Main(m *testing.M, open OpenURL, after ...func()) {
 	if spec := os.Getenv(childEnv); spec != "" {
 		os.Exit(childMain(spec, open))
 	}
 	mainCalled.Store(open != nil)
+	moreAtOnce()
 	code := m.Run()
+	for _, f := range after {
+		f()
+	}
 	for _, f := range after {
 		f()
 	}
@@ -40,4 +48,19 @@ func Main(m *testing.M, open OpenURL, after ...func()) {
 		code = max(code, 1)
 	}
 	os.Exit(code)
+}
+
+// parallel is how many rules run at one time unless -parallel says otherwise:
+// rules mostly wait.
+const parallel = 6
+
+func moreAtOnce() {
+	if !flag.Parsed() {
+		flag.Parse()
+	}
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given && runtime.GOMAXPROCS(0) < parallel {
+		_ = flag.Set("test.parallel", strconv.Itoa(parallel)) // a number is valid
+	}
 }

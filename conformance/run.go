@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -146,6 +147,7 @@ type run struct {
 	mu       sync.Mutex
 	logs     []string
 	failures []string
+	more     int  // failures like these that are not kept
 	violated bool // a failure that no slowness can explain
 	outcome  Outcome
 	why      string
@@ -250,6 +252,9 @@ func (r *run) result(took time.Duration) Result {
 	}
 	if len(r.failures) > 0 {
 		res.Outcome, res.Why = Fail, r.failures[0]
+		if r.more > 0 {
+			res.Failures = append(slices.Clone(res.Failures), fmt.Sprintf("(and %d more like these)", r.more))
+		}
 	}
 	return res
 }
@@ -263,10 +268,14 @@ func (r *run) takeLogs() []string {
 }
 
 func (r *run) failf(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.failures) < 20 { // a broken store breaks the same promise very often
-		r.failures = append(r.failures, fmt.Sprintf(format, args...))
+	// A broken store breaks the same promise very often.
+	if len(r.failures) < 10 && !slices.Contains(r.failures, text) {
+		r.failures = append(r.failures, text)
+	} else {
+		r.more++
 	}
 }
 
