@@ -76,4 +76,8 @@ for dir in $(modules "$@"); do
 		(cd "$dir" && GOWORK=off go vet ./...)
 	fi
 done
+if [ $# -eq 0 ]; then
+	say "consumer check"
+	go run ./tools/consumercheck
+fi
 say "all passed"

@@ -170,26 +170,6 @@ type believer struct {
 	working atomic.Bool
 }
 
-type deafContext struct{ context.Context }
-
-func (c deafContext) planned() bool {
-	return c.Context.Err() != nil && !errors.Is(context.Cause(c.Context), multilock.ErrLost)
-}
-
-func (c deafContext) Done() <-chan struct{} {
-	if c.planned() {
-		return c.Context.Done()
-	}
-	return nil
-}
-
-func (c deafContext) Err() error {
-	if c.planned() {
-		return c.Context.Err()
-	}
-	return nil
-}
-
 func (e *believer) Run(ctx context.Context, work func(context.Context, multilock.Term) error) error {
 	return e.elector.Run(ctx, func(term context.Context, t multilock.Term) error {
 		e.working.Store(true)

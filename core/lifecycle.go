@@ -55,7 +55,7 @@ func (e *Elector) Run(ctx context.Context, work func(ctx context.Context, term T
 // A second Start is a no-op. During Run, or while a term won by TryAcquire is
 // held, the error is ErrRunning. Start during a stop waits for its end.
 func (e *Elector) Start(ctx context.Context) error {
-	return e.start(ctx, func() *run { return &run{ctx: context.Background(), idle: true} }, (*run).wait)
+	return e.start(ctx, func() *run { return &run{ctx: context.Background(), idle: true, answered: make(chan struct{})} }, (*run).wait)
 }
 
 // StartWork is Run in a goroutine of its own, with the beginning of Start: it
@@ -67,7 +67,9 @@ func (e *Elector) StartWork(ctx context.Context, work func(ctx context.Context, 
 	if work == nil {
 		return &InvalidError{Field: "work", Allowed: "must not be nil"}
 	}
-	return e.start(ctx, func() *run { return &run{ctx: context.WithoutCancel(ctx), started: true} },
+	return e.start(ctx, func() *run {
+		return &run{ctx: context.WithoutCancel(ctx), started: true, answered: make(chan struct{})}
+	},
 		func(_ *run, ctx context.Context, t Term) error { return work(ctx, t) })
 }
 
@@ -143,7 +145,7 @@ func (r *run) wait(ctx context.Context, _ Term) error {
 func (e *Elector) begin(r *run) (*run, error) {
 	r.e = e
 	r.wake = make(chan struct{}, 1)
-	r.stopping, r.done, r.answered = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	r.stopping, r.done = make(chan struct{}), make(chan struct{})
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.run != nil {
@@ -154,7 +156,6 @@ func (e *Elector) begin(r *run) (*run, error) {
 	}
 	e.run = r
 	e.lastErr, e.workErr = nil, nil
-	e.logStart()
 	return r, nil
 }
 

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// logStart tells what can be computed beforehand; the elector's lock is held.
+// logStart tells what can be computed beforehand.
 func (e *Elector) logStart() {
 	e.log(slog.LevelInfo, "campaigning",
 		slog.String("store", e.b.String()),

@@ -24,7 +24,7 @@ type run struct {
 	wake      chan struct{} // a hint to look again; holds one
 	stopping  chan struct{} // closed when a stop was asked for
 	done      chan struct{} // closed when the run has ended
-	answered  chan struct{} // closed after the first attempt
+	answered  chan struct{} // closed after the first attempt; nil if nobody waits for it
 	attempted atomic.Bool
 	timer     clock.Timer
 
@@ -97,70 +97,117 @@ const (
 	candidateDead                   // answered for good, resigned or over
 )
 
+// step is what one attempt of a campaign came to.
+type step struct {
+	l     *live // the attempt won
+	over  bool  // the run is over, for cause
+	cause error
+	delay time.Duration // how long to wait before the next
+}
+
 // campaign makes attempts until one wins. A nil term means that the run is over.
+//
+// Each attempt has a goroutine of its own while it lasts: it needs a stack that
+// this one, which may follow for months, would keep. Ten thousand followers are
+// ten thousand small stacks.
 func (r *run) campaign() (*live, error) {
-	e := r.e
-	if ready := e.b.watch.join(r); ready != nil && !r.attempted.Load() {
-		// subscribe, then read: a resignation in between is then heard of
-		t := e.b.clock.AfterFunc(min(e.o.LockTimeout, time.Second), r.signal)
-		select {
-		case <-ready:
-		case <-r.wake:
-		case <-r.stopping:
-		}
-		t.Stop()
-	}
-	c := &candidate{nonce: r.newNonce()}
-	fails := 0
+	steps := make(chan step, 1)
+	c := &campaigning{r: r}
 	for {
-		if cause := r.stopAsked(); cause != nil {
-			r.settle(c)
-			return nil, cause
+		go c.attempt(steps)
+		s := <-steps
+		if s.l != nil || s.over {
+			return s.l, s.cause
 		}
-		asks, pause := r.takeAsks()
-		if pause > 0 {
-			r.sleep(pause)
-			continue
+		if s.delay > 0 {
+			r.sleep(s.delay)
 		}
-		select { // whatever woke us so far is served by this attempt
-		case <-r.wake:
-		default:
-		}
-		r.attempted.Store(true)
-		a := r.attempt(c, r.stopping)
-		e.noteAttempt(a)
-		if a.err == nil {
-			fails = 0
-			if l := r.won(c, a); l != nil {
-				r.answerAsks(asks, outcome{won: true})
-				r.firstAnswer()
-				return l, nil
-			}
-			c = r.retire(c)
-			r.answerAsks(asks, outcome{err: ErrExpired})
-			continue
-		}
-		delay, final := r.judge(a, &fails)
-		if certain(a.err) {
-			c = r.retire(c)
-		}
-		var held *HeldError
-		if errors.As(a.err, &held) {
-			r.answerAsks(asks, outcome{})
-		} else {
-			r.answerAsks(asks, outcome{err: e.b.wrap("acquire", e.o.Group, a.err)})
-		}
-		if final != nil {
-			e.mu.Lock()
-			r.endErr = final
-			e.mu.Unlock()
-			r.firstAnswer()
-			return nil, final
-		}
-		r.firstAnswer()
-		e.nextAttempt(delay)
-		r.sleep(delay)
 	}
+}
+
+// campaigning is a campaign between its attempts.
+type campaigning struct {
+	r     *run
+	c     *candidate
+	fails int
+}
+
+func (x *campaigning) attempt(steps chan<- step) { steps <- x.next() }
+
+// next makes one attempt.
+func (x *campaigning) next() step {
+	r := x.r
+	e := r.e
+	if x.c == nil {
+		if !r.attempted.Load() {
+			e.logStart()
+		}
+		r.follow()
+		x.c = &candidate{nonce: r.newNonce()}
+	}
+	if cause := r.stopAsked(); cause != nil {
+		r.settle(x.c)
+		return step{over: true, cause: cause}
+	}
+	asks, pause := r.takeAsks()
+	if pause > 0 {
+		return step{delay: pause}
+	}
+	select { // whatever woke us so far is served by this attempt
+	case <-r.wake:
+	default:
+	}
+	r.attempted.Store(true)
+	a := r.attempt(x.c, r.stopping)
+	e.noteAttempt(a)
+	if a.err == nil {
+		x.fails = 0
+		if l := r.won(x.c, a); l != nil {
+			r.answerAsks(asks, outcome{won: true})
+			r.firstAnswer()
+			return step{l: l}
+		}
+		x.c = r.retire(x.c)
+		r.answerAsks(asks, outcome{err: ErrExpired})
+		return step{}
+	}
+	delay, final := r.judge(a, &x.fails)
+	if certain(a.err) {
+		x.c = r.retire(x.c)
+	}
+	var held *HeldError
+	if errors.As(a.err, &held) {
+		r.answerAsks(asks, outcome{})
+	} else {
+		r.answerAsks(asks, outcome{err: e.b.wrap("acquire", e.o.Group, a.err)})
+	}
+	if final != nil {
+		e.mu.Lock()
+		r.endErr = final
+		e.mu.Unlock()
+		r.firstAnswer()
+		return step{over: true, cause: final}
+	}
+	r.firstAnswer()
+	e.nextAttempt(delay)
+	return step{delay: delay}
+}
+
+// follow subscribes to wake-ups, before the first attempt: a resignation in
+// between is then heard of.
+func (r *run) follow() {
+	e := r.e
+	ready := e.b.watch.join(r)
+	if ready == nil || r.attempted.Load() {
+		return
+	}
+	t := e.b.clock.AfterFunc(min(e.o.LockTimeout, time.Second), r.signal)
+	select {
+	case <-ready:
+	case <-r.wake:
+	case <-r.stopping:
+	}
+	t.Stop()
 }
 
 // judge decides what follows a failed attempt: how long to wait, or an error that
@@ -390,6 +437,9 @@ func (r *run) answerAsks(asks []chan outcome, o outcome) {
 }
 
 func (r *run) firstAnswer() {
+	if r.answered == nil {
+		return
+	}
 	select {
 	case <-r.answered:
 	default:

@@ -3,6 +3,7 @@ package multilock
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,7 +26,7 @@ type watch struct {
 
 // watched is one group and the runs that follow it.
 type watched struct {
-	runs  map[*run]struct{}
+	runs  []*run // nearly always one
 	state watchState
 	ready chan struct{} // closed when an Add under way has ended
 }
@@ -52,10 +53,12 @@ func (w *watch) join(r *run) <-chan struct{} {
 	defer w.mu.Unlock()
 	g := w.groups[r.group()]
 	if g == nil {
-		g = &watched{runs: make(map[*run]struct{}, 1)}
+		g = &watched{}
 		w.groups[r.group()] = g
 	}
-	g.runs[r] = struct{}{}
+	if !slices.Contains(g.runs, r) { // it joins again with each campaign
+		g.runs = append(g.runs, r)
+	}
 	return w.addLocked(r.group(), g)
 }
 
@@ -135,7 +138,7 @@ func (w *watch) added(group string, g *watched, err error) {
 		return
 	}
 	// an attempt made while the watch was not in force may have missed a wake-up
-	for r := range g.runs {
+	for _, r := range g.runs {
 		if r.attempted.Load() {
 			r.signal()
 		}
@@ -150,7 +153,7 @@ func (w *watch) leave(r *run) {
 	if g == nil {
 		return
 	}
-	delete(g.runs, r)
+	g.runs = slices.DeleteFunc(g.runs, func(x *run) bool { return x == r })
 	if len(g.runs) > 0 {
 		return
 	}
@@ -200,7 +203,7 @@ func (w *watch) Wake(group string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if g := w.groups[group]; g != nil {
-		for r := range g.runs {
+		for _, r := range g.runs {
 			r.signal()
 		}
 	}
@@ -212,7 +215,7 @@ func (w *watch) WakeAll() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, g := range w.groups {
-		for r := range g.runs {
+		for _, r := range g.runs {
 			r.signal()
 		}
 	}

@@ -5,13 +5,14 @@ import (
 	"errors"
 	"io/fs"
 
+	"github.com/multilock/multilock-go/backends/file/internal/osfile"
 	"github.com/multilock/multilock-go/core/driver"
 )
 
 var (
 	errNoDirectory = errors.New("file: the directory does not exist")
 	errNetwork     = errors.New("file: the directory is on a network, cluster or FUSE file system")
-	errPlatform    = errors.New("file: this operating system is not supported")
+	errPlatform    = osfile.ErrPlatform
 	errMarker      = errors.New("file: the group's directory belongs to another group")
 )
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/multilock/multilock-go/backends/file/internal/osfile"
 )
 
 // Inside the directory: owners/ holds the liveness locks, staging/ the files
@@ -23,12 +25,8 @@ const (
 	temporarySuffix  = ".tmp"
 )
 
-// The modes leave it to the umask who may take part: participants may run under
-// different users.
-const (
-	directoryMode fs.FileMode = 0o777
-	fileMode      fs.FileMode = 0o666
-)
+// directoryMode leaves it to the umask who may take part, as osfile.Mode does.
+const directoryMode fs.FileMode = 0o777
 
 // hostDisk is the real file system.
 type hostDisk struct {
@@ -107,7 +105,7 @@ func (d *hostDisk) open() error {
 			return err
 		}
 	}
-	if err := syncDirectory(d.root); err != nil {
+	if err := osfile.SyncDirectory(d.root); err != nil {
 		return err
 	}
 	if err := d.takeLock(); err != nil {
@@ -152,7 +150,7 @@ func (d *hostDisk) ensureGroup(group string) error {
 		if closeErr := f.close(); err != nil && !errors.Is(err, fs.ErrExist) {
 			return errors.Join(err, closeErr)
 		}
-		if err := syncDirectory(d.root); err != nil {
+		if err := osfile.SyncDirectory(d.root); err != nil {
 			return err
 		}
 		text, err = os.ReadFile(marker)
@@ -194,7 +192,7 @@ func (d *hostDisk) generations(group string) ([]uint64, error) {
 }
 
 func (d *hostDisk) load(group string, gen uint64) ([]byte, error) {
-	f, err := openShared(d.generationPath(group, gen), os.O_RDONLY)
+	f, err := osfile.Open(d.generationPath(group, gen), os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +222,7 @@ func (d *hostDisk) remove(group string, gen uint64) error {
 func (d *hostDisk) stage(image []byte) (recordFile, error) {
 	name := fmt.Sprintf("%s-%d%s", strings.TrimSuffix(d.lockRef.Name, lockSuffix), d.counter.Add(1), temporarySuffix)
 	path := filepath.Join(d.root, stagingDirectory, name)
-	f, err := openShared(path, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	f, err := osfile.Open(path, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return nil, err
 	}
@@ -272,7 +270,7 @@ func (h *hostFile) publish(group string, gen uint64) error {
 	// Opened anew by its number: closing this descriptor, also by a kill, is what
 	// inotify reports to those who watch the group's directory. The one it was
 	// written through belongs to the staging directory in the kernel's eyes.
-	again, err := openShared(path, os.O_RDWR)
+	again, err := osfile.Open(path, os.O_RDWR)
 	if err != nil {
 		return err
 	}
@@ -285,7 +283,7 @@ func (h *hostFile) publish(group string, gen uint64) error {
 	if err := old.Close(); err != nil {
 		return err
 	}
-	return syncDirectory(filepath.Dir(path))
+	return osfile.SyncDirectory(filepath.Dir(path))
 }
 
 func sameFile(a, b *os.File) (bool, error) {

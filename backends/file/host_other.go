@@ -4,7 +4,6 @@ package file
 
 import (
 	"errors"
-	"os"
 	"time"
 )
 
@@ -17,10 +16,6 @@ var (
 	errReadOnly     = errors.New("read-only file system")
 )
 
-func bootClock() (time.Duration, error)                  { return 0, errPlatform }
-func clockIdentity() (string, error)                     { return "", errPlatform }
-func networkFileSystem(string) (string, bool, error)     { return "", false, nil }
-func openShared(path string, flag int) (*os.File, error) { return nil, errPlatform }
-func tryLock(*os.File, bool) (bool, error)               { return false, errPlatform }
-func inodeOf(*os.File) (uint64, error)                   { return 0, errPlatform }
-func syncDirectory(string) error                         { return errPlatform }
+func bootClock() (time.Duration, error)              { return 0, errPlatform }
+func clockIdentity() (string, error)                 { return "", errPlatform }
+func networkFileSystem(string) (string, bool, error) { return "", false, nil }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/multilock/multilock-go/backends/file/internal/osfile"
 	"github.com/multilock/multilock-go/core/driver"
 )
 
@@ -27,7 +28,7 @@ func (d *hostDisk) takeLock() error {
 	nonce := driver.NewNonce()
 	name := hex.EncodeToString(nonce[:]) + lockSuffix
 	staged := filepath.Join(d.root, stagingDirectory, name)
-	f, err := openShared(staged, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	f, err := osfile.Open(staged, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return err
 	}
@@ -35,10 +36,10 @@ func (d *hostDisk) takeLock() error {
 	if _, err := f.Write(newLockText()); err != nil {
 		return fail(err)
 	}
-	if ok, err := tryLock(f, true); err != nil || !ok {
+	if ok, err := osfile.TryLock(f, true); err != nil || !ok {
 		return fail(fmt.Errorf("file: cannot lock %s (a file system without locks?): %w", staged, errors.Join(err, errors.ErrUnsupported)))
 	}
-	inode, err := inodeOf(f)
+	inode, err := osfile.Inode(f)
 	if err != nil {
 		return fail(err)
 	}
@@ -64,16 +65,16 @@ func (d *hostDisk) probe(owner lockRef) liveness {
 	if !validLockName(owner.Name) {
 		return ownerUnknown
 	}
-	f, err := openShared(d.lockPath(owner.Name), os.O_RDONLY)
+	f, err := osfile.Open(d.lockPath(owner.Name), os.O_RDONLY)
 	if err != nil {
 		return ownerUnknown
 	}
 	defer f.Close()
-	if inode, err := inodeOf(f); err != nil || inode != owner.Inode {
+	if inode, err := osfile.Inode(f); err != nil || inode != owner.Inode {
 		return ownerUnknown
 	}
 	// Shared, so that two who probe at once do not take each other for the owner.
-	switch free, err := tryLock(f, false); {
+	switch free, err := osfile.TryLock(f, false); {
 	case err != nil:
 		return ownerUnknown
 	case free:
@@ -106,7 +107,7 @@ func (d *hostDisk) sweepOwners() {
 		mark := filepath.Join(dir, id+deadSuffix)
 		fi, err := os.Stat(mark)
 		if errors.Is(err, fs.ErrNotExist) {
-			if f, err := openShared(mark, os.O_RDWR|os.O_CREATE|os.O_EXCL); err == nil {
+			if f, err := osfile.Open(mark, os.O_RDWR|os.O_CREATE|os.O_EXCL); err == nil {
 				_ = f.Close()
 			}
 			continue
@@ -135,11 +136,11 @@ func (d *hostDisk) sweepStaging() {
 }
 
 func (d *hostDisk) isFree(path string) bool {
-	f, err := openShared(path, os.O_RDONLY)
+	f, err := osfile.Open(path, os.O_RDONLY)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	free, err := tryLock(f, false)
+	free, err := osfile.TryLock(f, false)
 	return err == nil && free
 }

@@ -1,6 +1,6 @@
 //go:build linux || darwin
 
-package file
+package osfile
 
 import (
 	"errors"
@@ -11,21 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var (
-	errNotDirectory error = syscall.ENOTDIR
-	errReadOnly     error = syscall.EROFS
-)
-
-// openShared opens a file. The os package sets O_CLOEXEC, so a child process
+// Open opens a file. The os package sets O_CLOEXEC, so a child process
 // never keeps a lock or a record open.
-func openShared(path string, flag int) (*os.File, error) {
-	return os.OpenFile(path, flag, fileMode)
+func Open(path string, flag int) (*os.File, error) {
+	return os.OpenFile(path, flag, Mode)
 }
 
-// tryLock takes a flock without waiting; false if somebody has it. flock belongs
+// TryLock takes a flock without waiting; false if somebody has it. flock belongs
 // to the open file, so it also works between the Backends of one process, which
 // fcntl locks do not.
-func tryLock(f *os.File, exclusive bool) (bool, error) {
+func TryLock(f *os.File, exclusive bool) (bool, error) {
 	how := unix.LOCK_SH
 	if exclusive {
 		how = unix.LOCK_EX
@@ -43,7 +38,8 @@ func tryLock(f *os.File, exclusive bool) (bool, error) {
 	}
 }
 
-func inodeOf(f *os.File) (uint64, error) {
+// Inode tells a file from all others of its file system.
+func Inode(f *os.File) (uint64, error) {
 	fi, err := f.Stat()
 	if err != nil {
 		return 0, err
@@ -55,8 +51,8 @@ func inodeOf(f *os.File) (uint64, error) {
 	return st.Ino, nil
 }
 
-// syncDirectory makes the names in a directory durable.
-func syncDirectory(path string) error {
+// SyncDirectory makes the names in a directory durable.
+func SyncDirectory(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {
 		return err
