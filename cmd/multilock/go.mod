@@ -8,4 +8,5 @@ require (
 	github.com/multilock/multilock-go/core v0.1.0
 	github.com/spf13/cobra v1.10.1
 	golang.org/x/term v0.35.0
+	github.com/multilock/multilock-go/backends/azblob v0.1.0
 )
