@@ -18,15 +18,6 @@ type call struct {
 	groups []string
 }
 
-func (c call) about(group string) bool {
-	for _, g := range c.groups {
-		if g == group {
-			return true
-		}
-	}
-	return false
-}
-
 // plan is what happens to one call. The zero plan lets it through untouched, so
 // that a batch still reports each term as its answer comes.
 type plan struct {

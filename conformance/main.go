@@ -36,6 +36,9 @@ func Main(m *testing.M, open OpenURL, after ...func()) {
 	for _, f := range after {
 		f()
 	}
+	for _, f := range after {
+		f()
+	}
 	say := func(string, ...any) {}
 	if testing.Verbose() {
 		say = func(format string, args ...any) { fmt.Printf(format, args...) }

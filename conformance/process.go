@@ -25,7 +25,7 @@ type child struct {
 
 // spawn starts a candidate of group in a process of its own, and lets w watch
 // what it believes.
-func (w *witness) spawn(name, group string) *child {
+func (w *witness) spawn(name, group string, ttl time.Duration) *child {
 	r := w.r
 	if !mainCalled.Load() {
 		r.Fatalf("Harness.URL is set, so TestMain must call conformance.Main with the backend's OpenURL")
@@ -34,7 +34,7 @@ func (w *witness) spawn(name, group string) *child {
 	if err != nil {
 		r.Fatalf("%v", err)
 	}
-	spec, err := json.Marshal(childSpec{URL: r.h.URL, Group: group, Participant: name, TTL: r.h.TTL})
+	spec, err := json.Marshal(childSpec{URL: r.h.URL, Group: group, Participant: name, TTL: ttl})
 	if err != nil {
 		r.Fatalf("%v", err)
 	}

@@ -49,7 +49,6 @@ var acquireRules = []Rule{
 			group := r.group()
 			l := a.win(group, "holder")
 			b.mustBeHeld(r.request(group, "holder")) // the name proves nothing
-			asked := time.Now()
 			rec := b.mustBeHeld(r.request(group, "other"))
 			if rec.Group != "" && rec.Group != group {
 				r.Errorf("HeldError names the group %q", rec.Group)
@@ -59,7 +58,7 @@ var acquireRules = []Rule{
 					r.Errorf("HeldError describes %v (nonce %v), want %v", rec.Term, rec.Nonce, l.Term)
 				}
 			}
-			checkRemaining(r, b.info, rec, l, asked)
+			checkRemaining(r, b.info, rec, l)
 			l.mustLead("after an attempt was refused")
 		},
 	},
@@ -271,9 +270,10 @@ func raceForGroup(r *run, cs []*client, each int) {
 	}
 }
 
-// checkRemaining checks what a record read at asked tells about the remaining
-// time of l. An upper bound needs no slack except for what the store rounds.
-func checkRemaining(r *run, info driver.Info, rec driver.Record, l *lease, asked time.Time) {
+// checkRemaining checks what a record that was just read tells about the remaining
+// time of l. The store looked before now, so that the time it told, counted from
+// now, ends no earlier than the lease but for what the store rounds.
+func checkRemaining(r *run, info driver.Info, rec driver.Record, l *lease) {
 	if !info.RemainingKnown {
 		if rec.Remaining != driver.RemainingUnknown {
 			r.Errorf("the backend declares that it does not know the remaining time, yet tells %v", rec.Remaining)
@@ -283,7 +283,7 @@ func checkRemaining(r *run, info driver.Info, rec driver.Record, l *lease, asked
 	if rec.Remaining <= 0 || rec.Remaining > r.h.TTL {
 		r.Errorf("the remaining time of a live term is %v; allowed is more than 0 and at most its TTL %v", rec.Remaining, r.h.TTL)
 	}
-	if early := l.goodUntil().Sub(asked.Add(rec.Remaining)); early > 5*time.Millisecond+r.h.TTL/500 {
+	if early := l.goodUntil().Sub(time.Now().Add(rec.Remaining)); early > 5*time.Millisecond+r.h.TTL/500 {
 		r.Errorf("the remaining time tells an expiry %v before the lease that was granted runs out", early)
 	}
 }

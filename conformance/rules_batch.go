@@ -89,18 +89,17 @@ var batchRules = []Rule{
 				return
 			}
 			// What took longer than a TTL to acquire may have expired meanwhile.
-			start := time.Now()
 			lost := 0
 			for i, err := range c.renewBatch(leases...) {
 				switch {
-				case errors.Is(err, driver.ErrLost) && start.After(leases[i].goodUntil()):
+				case errors.Is(err, driver.ErrLost) && time.Now().After(leases[i].goodUntil()):
 					lost++
 				case err != nil:
 					r.Errorf("request %d of a batch of %d: %v", i, n, err)
 				}
 			}
 			if lost > 0 {
-				r.Logf("%d of %d terms expired before the batch was sent", lost, n)
+				r.Logf("%d of %d terms expired before the batch was executed", lost, n)
 			}
 		},
 	},

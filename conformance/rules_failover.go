@@ -45,6 +45,21 @@ func (p *pair) stays(what string) {
 	p.w.check()
 }
 
+// handover is a TTL so long that neither an expiry nor a poll could be taken for a
+// wake-up, how long a planned handover may then take, and the options for it.
+func (r *run) handover(n *node) (ttl, patience time.Duration, options func(*multilock.Options)) {
+	ttl, patience = r.h.TTL, r.slack()+r.worst(n.info)
+	if n.info.PushOnResign {
+		ttl, patience = 4*r.h.TTL, r.slack()+time.Second
+		if n.info.MaxTTL > 0 {
+			ttl = min(ttl, n.info.MaxTTL)
+		}
+	}
+	return ttl, patience, func(o *multilock.Options) {
+		o.HeartbeatTimeout, o.ElectionInterval = ttl, max(ttl, o.ElectionInterval)
+	}
+}
+
 // span is how long a leader without an answer may believe: the TTL, generously
 // without its margin.
 func (r *run) span() time.Duration { return r.h.TTL }
@@ -59,17 +74,7 @@ var failoverRules = []Rule{
 			w := r.witness()
 			group := r.group()
 			nodes := r.nodes(2)
-			info := nodes[0].info
-			// A TTL so long that neither an expiry nor a poll could be taken for the
-			// wake-up.
-			ttl, patience := r.h.TTL, r.slack()+r.worst(info)
-			if info.PushOnResign {
-				ttl, patience = 4*r.h.TTL, r.slack()+time.Second
-				if info.MaxTTL > 0 {
-					ttl = min(ttl, info.MaxTTL)
-				}
-			}
-			long := func(o *multilock.Options) { o.HeartbeatTimeout, o.ElectionInterval = ttl, max(ttl, o.ElectionInterval) }
+			_, patience, long := r.handover(nodes[0])
 			cs := []*candidate{w.campaign(nodes[0], group, long)}
 			last := w.leads(0, r.recovery(nodes[0]), "the first elector leads")
 			for i := range 4 {

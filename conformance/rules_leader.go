@@ -16,7 +16,6 @@ var leaderRules = []Rule{
 			req.Metadata = map[string]string{"address": "10.0.0.1:80"}
 			l := a.mustAcquire(req)
 			for _, c := range []*client{a, b} {
-				asked := time.Now()
 				rec := c.leader(l.Group)
 				if rec == nil {
 					r.Fatalf("Leader: nobody leads, want %v", l.Term)
@@ -25,7 +24,7 @@ var leaderRules = []Rule{
 				if diff := l.differs(*rec); diff != "" {
 					r.Errorf("Leader differs from the term %v: %s", l.Term, diff)
 				}
-				checkRemaining(r, c.info, *rec, l, asked)
+				checkRemaining(r, c.info, *rec, l)
 				if rec.TTL != 0 && rec.TTL != r.h.TTL {
 					r.Errorf("Leader tells a TTL of %v, want %v (or 0 where the store does not tell)", rec.TTL, r.h.TTL)
 				}
@@ -91,7 +90,7 @@ var leaderRules = []Rule{
 					}
 					break
 				}
-				checkRemaining(r, b.info, *rec, l, asked)
+				checkRemaining(r, b.info, *rec, l)
 				if b.info.RemainingKnown {
 					// The store cannot keep it longer than TTL from the last answer.
 					if late := asked.Add(rec.Remaining).Sub(l.reply.Add(r.h.TTL)); late > r.slack() {

@@ -59,7 +59,7 @@ func TestBrokenElectors(t *testing.T) {
 			t.Run(rule+"/"+x.what, func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
-					res := Execute(&muted{T: t}, rule, electorHarness(model.None, x.construct))
+					res := Execute(&muted{T: t}, rule, electorHarness(x.store, x.construct))
 					if res.Outcome != Fail {
 						t.Errorf("with %s rule %s says %s (%s), want fail", x.what, rule, res.Outcome, res.Why)
 					} else {
@@ -75,9 +75,6 @@ func TestBrokenElectors(t *testing.T) {
 var elsewhere = map[string]string{
 	"HAR-declared":      "bad harnesses: TestHarnessFaults",
 	"RACE-linearizable": "broken stores: package porcupinecheck",
-	"FAIL-exit":         "needs a store that other processes reach: the file backend",
-	"FAIL-kill":         "needs a store that other processes reach: the file backend",
-	"FAIL-stop":         "needs a store that other processes reach: the file backend",
 }
 
 // TestMutantTable keeps docs/conformance-mutants.md in step, and sees to it that
@@ -91,6 +88,13 @@ func TestMutantTable(t *testing.T) {
 	for _, x := range brokenElectors() {
 		for _, rule := range x.rules {
 			rows = append(rows, row{rule, "elector", x.what})
+		}
+	}
+	for _, x := range brokenProcesses() {
+		if x.elector != "" {
+			rows = append(rows, row{x.rule, "elector", x.elector})
+		} else {
+			rows = append(rows, row{x.rule, "store", string(x.bug)})
 		}
 	}
 	broken := map[string]bool{}

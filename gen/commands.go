@@ -50,12 +50,16 @@ func list(dir, what string, stdout io.Writer) error {
 			}
 			fmt.Fprintf(stdout, "%s%s\n", f.Path, part)
 		}
+	case "released":
+		for _, path := range m.Released() {
+			fmt.Fprintln(stdout, path)
+		}
 	case "rules":
 		for _, r := range m.Rules {
 			fmt.Fprintf(stdout, "%s\t%s\n", r.ID, r.Title)
 		}
 	default:
-		return usageError(fmt.Sprintf("gen list: %q is not allowed; allowed: backends, files, rules", what))
+		return usageError(fmt.Sprintf("gen list: %q is not allowed; allowed: backends, files, released, rules", what))
 	}
 	return nil
 }

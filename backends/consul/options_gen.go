@@ -48,7 +48,7 @@ type Options struct {
 	Partition string
 
 	// Token is the ACL token. It needs session:write on the agent's node and
-	// key:write on KeyPrefix.
+	// key:write below KeyPrefix.
 	//
 	// Default: none. Environment: MULTILOCK_CONSUL_TOKEN. It is never printed.
 	Token string
@@ -65,13 +65,23 @@ type Options struct {
 	// MULTILOCK_CONSUL_KEY_PREFIX.
 	KeyPrefix string
 
-	// LockDelay is how long Consul refuses a lock after its session was destroyed.
-	// Lower values give up exclusion where a session is destroyed or its node
-	// deregistered while its holder still believes. A negative value means none.
+	// LockDelay is how long Consul refuses a lock after the session that held it
+	// has ended other than by resigning. A value below the default gives up
+	// exclusion where a session is destroyed, or its node deregistered, while its
+	// holder still believes; takeover after a crash is faster by as much. A
+	// negative value means none.
 	//
 	// Default: TTL minus margin. It must be from -1ns to 1m. URL:
 	// multilock.lock_delay. Environment: MULTILOCK_CONSUL_LOCK_DELAY.
 	LockDelay time.Duration
+
+	// LongTTL allows a time-to-live above 60 seconds. Consul caps the lock-delay
+	// there, so that a longer belief is not protected where a session is destroyed
+	// or its node deregistered.
+	//
+	// Default: false. URL: multilock.long_ttl. Environment:
+	// MULTILOCK_CONSUL_LONG_TTL.
+	LongTTL bool
 
 	// MaxWatches is how many followed groups get a blocking query, and so a
 	// connection, of their own. A negative value means none.
@@ -79,6 +89,13 @@ type Options struct {
 	// Default: 8. It must be from -1 to 64. URL: multilock.max_watches.
 	// Environment: MULTILOCK_CONSUL_MAX_WATCHES.
 	MaxWatches int
+
+	// SweepInterval is how often the groups beyond MaxWatches are read, since
+	// nothing tells of their expiry. The worst case of a takeover includes it.
+	//
+	// Default: 10s. It must be from 100ms to 10m. URL: multilock.sweep_interval.
+	// Environment: MULTILOCK_CONSUL_SWEEP_INTERVAL.
+	SweepInterval time.Duration
 
 	// MinSessionTTL is the server's session_ttl_min, for servers where it was
 	// lowered.
@@ -105,6 +122,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxWatches == 0 {
 		o.MaxWatches = 8
+	}
+	if o.SweepInterval == 0 {
+		o.SweepInterval = 10 * time.Second
 	}
 	if o.MinSessionTTL == 0 {
 		o.MinSessionTTL = 10 * time.Second
@@ -142,6 +162,7 @@ var patternKeyPrefix = regexp.MustCompile("^[^/\\s][^\\s]{0,199}$")
 func (o Options) Validate() error {
 	o = o.withDefaults()
 	faults := slices.Concat(o.checkConnection(), o.check())
+	faults = append(faults, o.validate(false))
 	return errors.Join(faults...)
 }
 
@@ -156,6 +177,9 @@ func (o Options) check() []error {
 	}
 	if o.MaxWatches < -1 || o.MaxWatches > 64 {
 		faults = append(faults, invalid("consul.Options.MaxWatches", strconv.Itoa(o.MaxWatches), "must be from -1 to 64"))
+	}
+	if o.SweepInterval < 100*time.Millisecond || o.SweepInterval > 10*time.Minute {
+		faults = append(faults, invalid("consul.Options.SweepInterval", o.SweepInterval.String(), "must be from 100ms to 10m"))
 	}
 	if o.MinSessionTTL < 100*time.Millisecond || o.MinSessionTTL > 10*time.Second {
 		faults = append(faults, invalid("consul.Options.MinSessionTTL", o.MinSessionTTL.String(), "must be from 100ms to 10s"))
@@ -196,6 +220,7 @@ func (o Options) forClient() (Options, error) {
 	o = o.withDefaults()
 	o.Address = ""
 	faults = append(faults, o.check()...)
+	faults = append(faults, o.validate(true))
 	return o, errors.Join(faults...)
 }
 
@@ -246,6 +271,14 @@ var parameters = []parameter{
 		o.LockDelay = v
 		return ""
 	}},
+	{"long_ttl", "MULTILOCK_CONSUL_LONG_TTL", false, func(o *Options, text string) string {
+		v, err := strconv.ParseBool(text)
+		if err != nil {
+			return "must be true or false"
+		}
+		o.LongTTL = v
+		return ""
+	}},
 	{"max_watches", "MULTILOCK_CONSUL_MAX_WATCHES", false, func(o *Options, text string) string {
 		v, err := strconv.Atoi(text)
 		if err != nil {
@@ -255,6 +288,17 @@ var parameters = []parameter{
 			return "must not be 0; leave it out for the default, 8"
 		}
 		o.MaxWatches = v
+		return ""
+	}},
+	{"sweep_interval", "MULTILOCK_CONSUL_SWEEP_INTERVAL", false, func(o *Options, text string) string {
+		v, err := time.ParseDuration(text)
+		if err != nil {
+			return "must be a duration such as 30s"
+		}
+		if v == 0 {
+			return "must not be 0; leave it out for the default, 10s"
+		}
+		o.SweepInterval = v
 		return ""
 	}},
 	{"min_session_ttl", "MULTILOCK_CONSUL_MIN_SESSION_TTL", false, func(o *Options, text string) string {
@@ -317,6 +361,9 @@ func parseURL(raw string) (Options, []error) {
 		// Most likely a password with a # in it, which cuts the URL short.
 		faults = append(faults, invalid("consul URL", "", "must have no fragment; write # as %23"))
 	}
+	if err := o.fromURL(u); err != nil {
+		faults = append(faults, err)
+	}
 	for _, set := range own {
 		if err := set(&o); err != nil {
 			faults = append(faults, err)
@@ -349,7 +396,7 @@ func takeParameters(u *url.URL) (own []func(*Options) error, faults []error) {
 		p, ok := known[key]
 		switch {
 		case !ok:
-			faults = append(faults, invalid("consul URL parameter", quote(key), "must be one of multilock.address, multilock.datacenter, multilock.namespace, multilock.partition, multilock.key_prefix, multilock.lock_delay, multilock.max_watches, multilock.min_session_ttl, multilock.node_checks"))
+			faults = append(faults, invalid("consul URL parameter", quote(key), "must be one of multilock.address, multilock.datacenter, multilock.namespace, multilock.partition, multilock.key_prefix, multilock.lock_delay, multilock.long_ttl, multilock.max_watches, multilock.sweep_interval, multilock.min_session_ttl, multilock.node_checks"))
 		case err != nil:
 			faults = append(faults, invalid(key, "", "must be escaped as a URL demands"))
 		case seen[key]:
@@ -427,8 +474,14 @@ func (o Options) attrs() []slog.Attr {
 	if o.LockDelay != 0 {
 		attrs = append(attrs, slog.Duration("LockDelay", o.LockDelay))
 	}
+	if o.LongTTL {
+		attrs = append(attrs, slog.Bool("LongTTL", o.LongTTL))
+	}
 	if o.MaxWatches != 0 {
 		attrs = append(attrs, slog.Int("MaxWatches", o.MaxWatches))
+	}
+	if o.SweepInterval != 0 {
+		attrs = append(attrs, slog.Duration("SweepInterval", o.SweepInterval))
 	}
 	if o.MinSessionTTL != 0 {
 		attrs = append(attrs, slog.Duration("MinSessionTTL", o.MinSessionTTL))

@@ -36,6 +36,7 @@ func TestOptionsDefaults(t *testing.T) {
 		KeyPrefix:     "leader-election",
 		MaxWatches:    8,
 		MinSessionTTL: 10 * time.Second,
+		SweepInterval: 10 * time.Second,
 	}
 	if got := (Options{}).withDefaults(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -66,6 +67,10 @@ func TestOptionsFaults(t *testing.T) {
 		{"MaxWatches below the minimum", "consul.Options.MaxWatches", Options{MaxWatches: -1 - 1}, false},
 		{"MaxWatches at the maximum", "consul.Options.MaxWatches", Options{MaxWatches: 64}, true},
 		{"MaxWatches above the maximum", "consul.Options.MaxWatches", Options{MaxWatches: 64 + 1}, false},
+		{"SweepInterval at the minimum", "consul.Options.SweepInterval", Options{SweepInterval: 100 * time.Millisecond}, true},
+		{"SweepInterval below the minimum", "consul.Options.SweepInterval", Options{SweepInterval: 100*time.Millisecond - 1}, false},
+		{"SweepInterval at the maximum", "consul.Options.SweepInterval", Options{SweepInterval: 10 * time.Minute}, true},
+		{"SweepInterval above the maximum", "consul.Options.SweepInterval", Options{SweepInterval: 10*time.Minute + 1}, false},
 		{"MinSessionTTL at the minimum", "consul.Options.MinSessionTTL", Options{MinSessionTTL: 100 * time.Millisecond}, true},
 		{"MinSessionTTL below the minimum", "consul.Options.MinSessionTTL", Options{MinSessionTTL: 100*time.Millisecond - 1}, false},
 		{"MinSessionTTL at the maximum", "consul.Options.MinSessionTTL", Options{MinSessionTTL: 10 * time.Second}, true},
@@ -92,6 +97,7 @@ func TestOptionsForClient(t *testing.T) {
 		KeyPrefix:     "leader-election",
 		MaxWatches:    8,
 		MinSessionTTL: 10 * time.Second,
+		SweepInterval: 10 * time.Second,
 	}); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
@@ -134,9 +140,15 @@ var parameterSamples = []struct {
 	{"multilock.lock_delay", "MULTILOCK_CONSUL_LOCK_DELAY", "7s", func(o Options) any {
 		return o.LockDelay
 	}, 7 * time.Second, true},
+	{"multilock.long_ttl", "MULTILOCK_CONSUL_LONG_TTL", "true", func(o Options) any {
+		return o.LongTTL
+	}, true, true},
 	{"multilock.max_watches", "MULTILOCK_CONSUL_MAX_WATCHES", "7", func(o Options) any {
 		return o.MaxWatches
 	}, 7, true},
+	{"multilock.sweep_interval", "MULTILOCK_CONSUL_SWEEP_INTERVAL", "7s", func(o Options) any {
+		return o.SweepInterval
+	}, 7 * time.Second, true},
 	{"multilock.min_session_ttl", "MULTILOCK_CONSUL_MIN_SESSION_TTL", "7s", func(o Options) any {
 		return o.MinSessionTTL
 	}, 7 * time.Second, true},
@@ -146,6 +158,9 @@ var parameterSamples = []struct {
 }
 
 func TestOptionsURL(t *testing.T) {
+	if _, err := ParseURL("consul://localhost:8500"); err != nil {
+		t.Errorf("the example is refused: %v", err)
+	}
 	for _, s := range parameterSamples {
 		if s.url == "" {
 			continue
@@ -180,10 +195,17 @@ func TestOptionsURLFaults(t *testing.T) {
 		{"consul://localhost:8500?multilock.lock_delay=7s&multilock.lock_delay=7s", "multilock.lock_delay"},
 		{"consul://localhost:8500?multilock.lock_delay=%zz", "multilock.lock_delay"},
 		{"consul://localhost:8500?multilock.lock_delay=x", "multilock.lock_delay"},
+		{"consul://localhost:8500?multilock.long_ttl=true&multilock.long_ttl=true", "multilock.long_ttl"},
+		{"consul://localhost:8500?multilock.long_ttl=%zz", "multilock.long_ttl"},
+		{"consul://localhost:8500?multilock.long_ttl=x", "multilock.long_ttl"},
 		{"consul://localhost:8500?multilock.max_watches=7&multilock.max_watches=7", "multilock.max_watches"},
 		{"consul://localhost:8500?multilock.max_watches=%zz", "multilock.max_watches"},
 		{"consul://localhost:8500?multilock.max_watches=x", "multilock.max_watches"},
 		{"consul://localhost:8500?multilock.max_watches=0", "multilock.max_watches"},
+		{"consul://localhost:8500?multilock.sweep_interval=7s&multilock.sweep_interval=7s", "multilock.sweep_interval"},
+		{"consul://localhost:8500?multilock.sweep_interval=%zz", "multilock.sweep_interval"},
+		{"consul://localhost:8500?multilock.sweep_interval=x", "multilock.sweep_interval"},
+		{"consul://localhost:8500?multilock.sweep_interval=0", "multilock.sweep_interval"},
 		{"consul://localhost:8500?multilock.min_session_ttl=7s&multilock.min_session_ttl=7s", "multilock.min_session_ttl"},
 		{"consul://localhost:8500?multilock.min_session_ttl=%zz", "multilock.min_session_ttl"},
 		{"consul://localhost:8500?multilock.min_session_ttl=x", "multilock.min_session_ttl"},
@@ -210,7 +232,9 @@ func FuzzParseURL(f *testing.F) {
 	f.Add("consul://localhost:8500?multilock.partition=sample")
 	f.Add("consul://localhost:8500?multilock.key_prefix=sample")
 	f.Add("consul://localhost:8500?multilock.lock_delay=7s")
+	f.Add("consul://localhost:8500?multilock.long_ttl=true")
 	f.Add("consul://localhost:8500?multilock.max_watches=7")
+	f.Add("consul://localhost:8500?multilock.sweep_interval=7s")
 	f.Add("consul://localhost:8500?multilock.min_session_ttl=7s")
 	f.Add("consul://localhost:8500?multilock.node_checks=sample%2C+sample")
 	f.Fuzz(func(t *testing.T, raw string) {

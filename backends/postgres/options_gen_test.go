@@ -119,6 +119,9 @@ var parameterSamples = []struct {
 }
 
 func TestOptionsURL(t *testing.T) {
+	if _, err := ParseURL("postgres://user@localhost:5432/app"); err != nil {
+		t.Errorf("the example is refused: %v", err)
+	}
 	for _, s := range parameterSamples {
 		if s.url == "" {
 			continue

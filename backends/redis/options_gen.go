@@ -141,6 +141,7 @@ var patternKeyPrefix = regexp.MustCompile("^[^\\s{}]{1,200}$")
 func (o Options) Validate() error {
 	o = o.withDefaults()
 	faults := slices.Concat(o.checkConnection(), o.check())
+	faults = append(faults, o.validate(false))
 	return errors.Join(faults...)
 }
 
@@ -199,6 +200,7 @@ func (o Options) forClient() (Options, error) {
 	o = o.withDefaults()
 	o.Addrs = nil
 	faults = append(faults, o.check()...)
+	faults = append(faults, o.validate(true))
 	return o, errors.Join(faults...)
 }
 
@@ -326,6 +328,9 @@ func parseURL(raw string) (Options, []error) {
 	if u.Fragment != "" {
 		// Most likely a password with a # in it, which cuts the URL short.
 		faults = append(faults, invalid("redis URL", "", "must have no fragment; write # as %23"))
+	}
+	if err := o.fromURL(u); err != nil {
+		faults = append(faults, err)
 	}
 	for _, set := range own {
 		if err := set(&o); err != nil {

@@ -166,6 +166,9 @@ var parameterSamples = []struct {
 }
 
 func TestOptionsURL(t *testing.T) {
+	if _, err := ParseURL("redis://localhost:6379/0"); err != nil {
+		t.Errorf("the example is refused: %v", err)
+	}
 	for _, s := range parameterSamples {
 		if s.url == "" {
 			continue

@@ -58,6 +58,13 @@ type Options struct {
 	// Default: 8. It must be from -1 to 64. URL: multilock.max_doorbells.
 	// Environment: MULTILOCK_SQLSERVER_MAX_DOORBELLS.
 	MaxDoorbells int
+
+	// PollInterval is how often groups without a doorbell are read, many at once,
+	// to learn of a resignation. The expiry of a dead leader is known without it.
+	//
+	// Default: 1s. It must be from 50ms to 1h. URL: multilock.poll_interval.
+	// Environment: MULTILOCK_SQLSERVER_POLL_INTERVAL.
+	PollInterval time.Duration
 }
 
 // withDefaults returns o with its defaults filled in.
@@ -73,6 +80,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxDoorbells == 0 {
 		o.MaxDoorbells = 8
+	}
+	if o.PollInterval == 0 {
+		o.PollInterval = time.Second
 	}
 	return o
 }
@@ -107,6 +117,7 @@ var patternTable = regexp.MustCompile("^[^\\x00]{1,116}$")
 func (o Options) Validate() error {
 	o = o.withDefaults()
 	faults := slices.Concat(o.checkConnection(), o.check())
+	faults = append(faults, o.validate(false))
 	return errors.Join(faults...)
 }
 
@@ -124,6 +135,9 @@ func (o Options) check() []error {
 	}
 	if o.MaxDoorbells < -1 || o.MaxDoorbells > 64 {
 		faults = append(faults, invalid("sqlserver.Options.MaxDoorbells", strconv.Itoa(o.MaxDoorbells), "must be from -1 to 64"))
+	}
+	if o.PollInterval < 50*time.Millisecond || o.PollInterval > time.Hour {
+		faults = append(faults, invalid("sqlserver.Options.PollInterval", o.PollInterval.String(), "must be from 50ms to 1h"))
 	}
 	return faults
 }
@@ -153,6 +167,7 @@ func (o Options) forClient() (Options, error) {
 	}
 	o = o.withDefaults()
 	faults = append(faults, o.check()...)
+	faults = append(faults, o.validate(true))
 	return o, errors.Join(faults...)
 }
 
@@ -213,6 +228,17 @@ var parameters = []parameter{
 		o.MaxDoorbells = v
 		return ""
 	}},
+	{"poll_interval", "MULTILOCK_SQLSERVER_POLL_INTERVAL", false, func(o *Options, text string) string {
+		v, err := time.ParseDuration(text)
+		if err != nil {
+			return "must be a duration such as 30s"
+		}
+		if v == 0 {
+			return "must not be 0; leave it out for the default, 1s"
+		}
+		o.PollInterval = v
+		return ""
+	}},
 }
 
 // apply sets the option of p; source is the parameter or variable, for the
@@ -259,6 +285,9 @@ func parseURL(raw string) (Options, []error) {
 		// Most likely a password with a # in it, which cuts the URL short.
 		faults = append(faults, invalid("sqlserver URL", "", "must have no fragment; write # as %23"))
 	}
+	if err := o.fromURL(u); err != nil {
+		faults = append(faults, err)
+	}
 	for _, set := range own {
 		if err := set(&o); err != nil {
 			faults = append(faults, err)
@@ -288,7 +317,7 @@ func takeParameters(u *url.URL) (own []func(*Options) error, faults []error) {
 		p, ok := known[key]
 		switch {
 		case !ok:
-			faults = append(faults, invalid("sqlserver URL parameter", quote(key), "must be one of multilock.schema, multilock.table, multilock.no_auto_create, multilock.command_timeout, multilock.max_doorbells"))
+			faults = append(faults, invalid("sqlserver URL parameter", quote(key), "must be one of multilock.schema, multilock.table, multilock.no_auto_create, multilock.command_timeout, multilock.max_doorbells, multilock.poll_interval"))
 		case err != nil:
 			faults = append(faults, invalid(key, "", "must be escaped as a URL demands"))
 		case seen[key]:
@@ -350,6 +379,9 @@ func (o Options) attrs() []slog.Attr {
 	}
 	if o.MaxDoorbells != 0 {
 		attrs = append(attrs, slog.Int("MaxDoorbells", o.MaxDoorbells))
+	}
+	if o.PollInterval != 0 {
+		attrs = append(attrs, slog.Duration("PollInterval", o.PollInterval))
 	}
 	return attrs
 }

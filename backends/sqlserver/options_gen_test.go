@@ -33,6 +33,7 @@ func TestOptionsDefaults(t *testing.T) {
 	want := Options{
 		CommandTimeout: 30 * time.Second,
 		MaxDoorbells:   8,
+		PollInterval:   time.Second,
 		Schema:         "dbo",
 		Table:          "LeaderElection",
 	}
@@ -62,6 +63,10 @@ func TestOptionsFaults(t *testing.T) {
 		{"MaxDoorbells below the minimum", "sqlserver.Options.MaxDoorbells", Options{MaxDoorbells: -1 - 1}, false},
 		{"MaxDoorbells at the maximum", "sqlserver.Options.MaxDoorbells", Options{MaxDoorbells: 64}, true},
 		{"MaxDoorbells above the maximum", "sqlserver.Options.MaxDoorbells", Options{MaxDoorbells: 64 + 1}, false},
+		{"PollInterval at the minimum", "sqlserver.Options.PollInterval", Options{PollInterval: 50 * time.Millisecond}, true},
+		{"PollInterval below the minimum", "sqlserver.Options.PollInterval", Options{PollInterval: 50*time.Millisecond - 1}, false},
+		{"PollInterval at the maximum", "sqlserver.Options.PollInterval", Options{PollInterval: time.Hour}, true},
+		{"PollInterval above the maximum", "sqlserver.Options.PollInterval", Options{PollInterval: time.Hour + 1}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			// What is allowed is asked of the field alone, without the rules between fields.
@@ -81,6 +86,7 @@ func TestOptionsForClient(t *testing.T) {
 	if want := (Options{
 		CommandTimeout: 30 * time.Second,
 		MaxDoorbells:   8,
+		PollInterval:   time.Second,
 		Schema:         "dbo",
 		Table:          "LeaderElection",
 	}); err != nil || !reflect.DeepEqual(got, want) {
@@ -116,9 +122,15 @@ var parameterSamples = []struct {
 	{"multilock.max_doorbells", "MULTILOCK_SQLSERVER_MAX_DOORBELLS", "7", func(o Options) any {
 		return o.MaxDoorbells
 	}, 7, true},
+	{"multilock.poll_interval", "MULTILOCK_SQLSERVER_POLL_INTERVAL", "7s", func(o Options) any {
+		return o.PollInterval
+	}, 7 * time.Second, true},
 }
 
 func TestOptionsURL(t *testing.T) {
+	if _, err := ParseURL("sqlserver://user@localhost:1433?database=app"); err != nil {
+		t.Errorf("the example is refused: %v", err)
+	}
 	for _, s := range parameterSamples {
 		if s.url == "" {
 			continue
@@ -154,6 +166,10 @@ func TestOptionsURLFaults(t *testing.T) {
 		{"sqlserver://user@localhost:1433?database=app&multilock.max_doorbells=%zz", "multilock.max_doorbells"},
 		{"sqlserver://user@localhost:1433?database=app&multilock.max_doorbells=x", "multilock.max_doorbells"},
 		{"sqlserver://user@localhost:1433?database=app&multilock.max_doorbells=0", "multilock.max_doorbells"},
+		{"sqlserver://user@localhost:1433?database=app&multilock.poll_interval=7s&multilock.poll_interval=7s", "multilock.poll_interval"},
+		{"sqlserver://user@localhost:1433?database=app&multilock.poll_interval=%zz", "multilock.poll_interval"},
+		{"sqlserver://user@localhost:1433?database=app&multilock.poll_interval=x", "multilock.poll_interval"},
+		{"sqlserver://user@localhost:1433?database=app&multilock.poll_interval=0", "multilock.poll_interval"},
 	} {
 		_, err := ParseURL(c.raw)
 		if !hasFault(err, c.field) {
@@ -173,6 +189,7 @@ func FuzzParseURL(f *testing.F) {
 	f.Add("sqlserver://user@localhost:1433?database=app&multilock.no_auto_create=true")
 	f.Add("sqlserver://user@localhost:1433?database=app&multilock.command_timeout=7s")
 	f.Add("sqlserver://user@localhost:1433?database=app&multilock.max_doorbells=7")
+	f.Add("sqlserver://user@localhost:1433?database=app&multilock.poll_interval=7s")
 	f.Fuzz(func(t *testing.T, raw string) {
 		o, err := ParseURL(raw)
 		if err != nil {

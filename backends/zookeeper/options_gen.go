@@ -35,20 +35,23 @@ type Options struct {
 	RootPath string
 
 	// SessionTimeout is the session time-out to ask for, and so the TTL of
-	// electors. The server bounds it, usually to 2 to 20 ticks.
+	// electors; at least four times Tick. The server bounds it, usually to 2 to 20
+	// ticks. Beside a client of your own it must be what that client asks for.
 	//
 	// Default: 15s. It must be from 1s to 1h. URL: multilock.session_timeout.
 	// Environment: MULTILOCK_ZOOKEEPER_SESSION_TIMEOUT.
 	SessionTimeout time.Duration
 
-	// ConnectTimeout bounds the attempt to connect to one server.
+	// ConnectTimeout bounds the attempt to connect to one server, and so does a
+	// third of SessionTimeout.
 	//
 	// Default: 10s. It must be from 10ms to 10m. URL: multilock.connect_timeout.
 	// Environment: MULTILOCK_ZOOKEEPER_CONNECT_TIMEOUT.
 	ConnectTimeout time.Duration
 
-	// Tick is the tickTime of the ensemble. Belief is shortened by it; too low a
-	// value is unsafe.
+	// Tick is the tickTime of the ensemble, which a client cannot ask for. Belief
+	// is shortened by it; too low a value is unsafe, too high a one only costs
+	// belief.
 	//
 	// Default: 2s. It must be from 10ms to 1m. URL: multilock.tick. Environment:
 	// MULTILOCK_ZOOKEEPER_TICK.
@@ -67,6 +70,11 @@ type Options struct {
 	// Default: none. Environment: MULTILOCK_ZOOKEEPER_AUTH_DIGEST. It is never
 	// printed.
 	AuthDigest string
+
+	// ACL is the access list of the nodes that are created.
+	//
+	// Default: everything for the user of AuthDigest, or without it for everybody.
+	ACL ACL
 
 	// TLSConfig encrypts connections.
 	//
@@ -134,6 +142,7 @@ var patternRootPath = regexp.MustCompile("^(/[A-Za-z0-9_.-]*[A-Za-z0-9_-])+$")
 func (o Options) Validate() error {
 	o = o.withDefaults()
 	faults := slices.Concat(o.checkConnection(), o.check())
+	faults = append(faults, o.validate(false))
 	return errors.Join(faults...)
 }
 
@@ -142,6 +151,9 @@ func (o Options) check() []error {
 	var faults []error
 	if o.RootPath != "" && !patternRootPath.MatchString(o.RootPath) {
 		faults = append(faults, invalid("zookeeper.Options.RootPath", quote(o.RootPath), "must be an absolute path of names of A-Z a-z 0-9 _ . - that do not end in a dot"))
+	}
+	if o.SessionTimeout < time.Second || o.SessionTimeout > time.Hour {
+		faults = append(faults, invalid("zookeeper.Options.SessionTimeout", o.SessionTimeout.String(), "must be from 1s to 1h"))
 	}
 	if o.Tick < 10*time.Millisecond || o.Tick > time.Minute {
 		faults = append(faults, invalid("zookeeper.Options.Tick", o.Tick.String(), "must be from 10ms to 1m"))
@@ -160,9 +172,6 @@ func (o Options) checkConnection() []error {
 			faults = append(faults, invalid("zookeeper.Options.Servers", quote(e), "each element must be a host and port such as localhost:2181"))
 		}
 	}
-	if o.SessionTimeout < time.Second || o.SessionTimeout > time.Hour {
-		faults = append(faults, invalid("zookeeper.Options.SessionTimeout", o.SessionTimeout.String(), "must be from 1s to 1h"))
-	}
 	if o.ConnectTimeout < 10*time.Millisecond || o.ConnectTimeout > 10*time.Minute {
 		faults = append(faults, invalid("zookeeper.Options.ConnectTimeout", o.ConnectTimeout.String(), "must be from 10ms to 10m"))
 	}
@@ -178,7 +187,6 @@ func (o Options) forClient() (Options, error) {
 		set  bool
 	}{
 		{"Servers", len(o.Servers) != 0},
-		{"SessionTimeout", o.SessionTimeout != 0},
 		{"ConnectTimeout", o.ConnectTimeout != 0},
 		{"AuthDigest", o.AuthDigest != ""},
 		{"TLSConfig", o.TLSConfig != nil},
@@ -189,9 +197,9 @@ func (o Options) forClient() (Options, error) {
 	}
 	o = o.withDefaults()
 	o.Servers = nil
-	o.SessionTimeout = 0
 	o.ConnectTimeout = 0
 	faults = append(faults, o.check()...)
+	faults = append(faults, o.validate(true))
 	return o, errors.Join(faults...)
 }
 
@@ -317,6 +325,9 @@ func parseURL(raw string) (Options, []error) {
 		// Most likely a password with a # in it, which cuts the URL short.
 		faults = append(faults, invalid("zookeeper URL", "", "must have no fragment; write # as %23"))
 	}
+	if err := o.fromURL(u); err != nil {
+		faults = append(faults, err)
+	}
 	for _, set := range own {
 		if err := set(&o); err != nil {
 			faults = append(faults, err)
@@ -423,6 +434,9 @@ func (o Options) attrs() []slog.Attr {
 	}
 	if o.AuthDigest != "" {
 		attrs = append(attrs, slog.String("AuthDigest", "[redacted]"))
+	}
+	if o.ACL != nil {
+		attrs = append(attrs, slog.String("ACL", "[set]"))
 	}
 	if o.TLSConfig != nil {
 		attrs = append(attrs, slog.String("TLSConfig", "[set]"))

@@ -92,17 +92,15 @@ func TestOptionsFaults(t *testing.T) {
 func TestOptionsForClient(t *testing.T) {
 	got, err := Options{}.forClient()
 	if want := (Options{
-		Retries:  3,
-		RootPath: "/leader-election",
-		Tick:     2 * time.Second,
+		Retries:        3,
+		RootPath:       "/leader-election",
+		SessionTimeout: 15 * time.Second,
+		Tick:           2 * time.Second,
 	}); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
 	if _, err := (Options{Servers: []string{"sample", "sample"}}).forClient(); !hasFault(err, "zookeeper.Options.Servers") {
 		t.Errorf("Servers beside a client: %v", err)
-	}
-	if _, err := (Options{SessionTimeout: 7 * time.Second}).forClient(); !hasFault(err, "zookeeper.Options.SessionTimeout") {
-		t.Errorf("SessionTimeout beside a client: %v", err)
 	}
 	if _, err := (Options{ConnectTimeout: 7 * time.Second}).forClient(); !hasFault(err, "zookeeper.Options.ConnectTimeout") {
 		t.Errorf("ConnectTimeout beside a client: %v", err)
@@ -149,6 +147,9 @@ var parameterSamples = []struct {
 }
 
 func TestOptionsURL(t *testing.T) {
+	if _, err := ParseURL("zookeeper://localhost:2181/leader-election"); err != nil {
+		t.Errorf("the example is refused: %v", err)
+	}
 	for _, s := range parameterSamples {
 		if s.url == "" {
 			continue

@@ -5,8 +5,13 @@ package main
 import (
 	"context"
 
+	"github.com/multilock/multilock-go/backends/consul"
 	"github.com/multilock/multilock-go/backends/file"
 	"github.com/multilock/multilock-go/backends/memory"
+	"github.com/multilock/multilock-go/backends/postgres"
+	"github.com/multilock/multilock-go/backends/redis"
+	"github.com/multilock/multilock-go/backends/sqlserver"
+	"github.com/multilock/multilock-go/backends/zookeeper"
 	multilock "github.com/multilock/multilock-go/core"
 )
 
@@ -21,6 +26,11 @@ type backend struct {
 
 // backends are all of them, sorted by name.
 var backends = []backend{
+	{"consul", "Consul", "Sessions shared by all groups, keys acquired by compare-and-set, followers woken by blocking queries.", []string{"consul"}, "consul://localhost:8500", consul.OpenURL},
 	{"file", "File", "Processes of one host, over a directory; the kernel tells of a dead leader at once.", []string{"file"}, "file:///var/lib/app/leaders", file.OpenURL},
 	{"memory", "Memory", "Electors of one process, for tests, demos and single-process programs.", []string{"memory"}, "memory://name", memory.OpenURL},
+	{"postgres", "PostgreSQL", "One never-deleted row per group under the server's clock; no statement waits for a lock, followers are notified.", []string{"postgres", "postgresql"}, "postgres://user@localhost:5432/app", postgres.OpenURL},
+	{"redis", "Redis", "One hash per group, one script per operation on the server's clock; followers are woken by publish/subscribe.", []string{"redis", "rediss"}, "redis://localhost:6379/0", redis.OpenURL},
+	{"sqlserver", "SQL Server", "One never-deleted row per group under the server's clock; an application lock is the doorbell of a few groups, others poll.", []string{"sqlserver"}, "sqlserver://user@localhost:1433?database=app", sqlserver.OpenURL},
+	{"zookeeper", "ZooKeeper", "One session for all groups; an ephemeral lock node per group decides, followers watch it.", []string{"zookeeper", "zk"}, "zookeeper://localhost:2181/leader-election", zookeeper.OpenURL},
 }

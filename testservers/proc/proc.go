@@ -34,6 +34,8 @@ type Command struct {
 	Patience time.Duration
 	// StopSignal asks for an orderly end; SIGTERM if nil.
 	StopSignal syscall.Signal
+	// Credential is the user to run as, for servers that refuse to run as root.
+	Credential *syscall.Credential
 }
 
 // Process is a running, stopped or dead server. Its methods are called from one
@@ -107,6 +109,7 @@ func (p *Process) start() {
 	cmd.Env = append(os.Environ(), p.command.Env...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = attr()
+	cmd.SysProcAttr.Credential = p.command.Credential
 	if err := cmd.Start(); err != nil {
 		p.tb.Fatalf("start %s: %v", p.command.Name, err)
 	}

@@ -17,7 +17,7 @@ const (
 	ExpiresEarly         Bug = "the store keeps a term shorter than it grants"
 	EarlyByOneTick       Bug = "the group is granted one tick before the expiry"
 	ClientClock          Bug = "expiry is judged by the client's clock"
-	ExpiresLate          Bug = "a dead leader's term is kept three times as long"
+	ExpiresLate          Bug = "a dead leader's term is kept ten times as long"
 	GrantsMore           Bug = "more is granted than was asked for"
 	WaitForHolder        Bug = "acquire waits for the holder"
 	AcquireWaitsForLock  Bug = "acquire waits for somebody's lock"
@@ -208,5 +208,6 @@ func Bugs() []Caught {
 		{SessionEndUnnoticed, "FAIL-session"},
 		{RenewSessionOnly, "FAIL-removed"},
 		{HiddenRequests, "SIZ-network"},
+		{NoWake, "FAIL-handover"},
 	}
 }

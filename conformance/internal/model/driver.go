@@ -217,7 +217,7 @@ func (s *Store) decide(d *Driver, req driver.AcquireRequest) (driver.Grant, erro
 	case ExpiresEarly:
 		rec.expiry = now.Add(req.TTL * 8 / 10)
 	case ExpiresLate:
-		rec.expiry = now.Add(req.TTL * 3)
+		rec.expiry = now.Add(req.TTL * 10)
 	case GrantsMore:
 		granted += granted / 10
 	}

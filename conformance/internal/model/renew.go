@@ -114,7 +114,7 @@ func (d *Driver) renew(ctx context.Context, i int, q driver.RenewRequest, start 
 	}
 	s.sweepLater(q.Term.Group, q.TTL)
 	if s.is(ExpiresLate) {
-		rec.expiry = now.Add(3 * q.TTL)
+		rec.expiry = now.Add(10 * q.TTL)
 	}
 	if q.Metadata != nil || s.is(RenewClearsMetadata) {
 		rec.Metadata = maps.Clone(q.Metadata)

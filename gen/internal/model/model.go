@@ -4,6 +4,7 @@ package model
 
 import (
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -18,6 +19,21 @@ type Model struct {
 	// Rules are those of the conformance kit. They are no part of the spec; see
 	// ParseRules.
 	Rules []Rule
+}
+
+// Released lists the directories of the modules that are tagged, sorted.
+func (m *Model) Released() []string {
+	var out []string
+	for _, mod := range m.Modules {
+		if mod.Released {
+			out = append(out, mod.Path)
+		}
+	}
+	for _, b := range m.Ready() {
+		out = append(out, b.Dir)
+	}
+	slices.Sort(out)
+	return out
 }
 
 // Module is a module that is no backend.

@@ -1,0 +1,368 @@
+package consul
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/multilock/multilock-go/core/driver"
+)
+
+// watchWait is how long an idle blocking query lasts. Consul allows ten minutes;
+// this is shorter so that a connection that went silent is noticed.
+const watchWait = time.Minute
+
+// subscription watches the groups this process follows. The first few have a
+// blocking query each. As every one occupies a connection, and an agent refuses
+// more than 200 of one address, the others share the doorbells, which tell of
+// resignations, and a sweep, which finds what expired.
+type subscription struct {
+	s      *store
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	gate sync.RWMutex // held while the sink is called
+	off  bool         // under gate
+	sink driver.Sink
+
+	mu       sync.Mutex
+	closed   bool
+	queries  map[string]context.CancelFunc
+	shards   [bells]shard
+	sweeping bool
+}
+
+// shard is the groups that share a doorbell.
+type shard struct {
+	groups map[string]*seen
+	cancel context.CancelFunc // of its blocking query, which runs while there are groups
+}
+
+// seen is what the last look at a key showed.
+type seen struct {
+	known bool
+	free  bool
+	nonce string
+}
+
+// look takes a new state and reports whether a follower should try: once when the
+// key becomes free, or once when another term has begun and nobody saw it free in
+// between.
+func (v *seen) look(p *api.KVPair) bool {
+	now := seen{known: true, free: !locked(p), nonce: decode(p).Nonce}
+	was := *v
+	*v = now
+	switch {
+	case now.free:
+		return !was.known || !was.free
+	default:
+		return was.known && !was.free && was.nonce != now.nonce
+	}
+}
+
+// Watch implements driver.Watcher.
+func (s *store) Watch(_ context.Context, sink driver.Sink) (driver.Subscription, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, driver.ErrClosed
+	}
+	sub := &subscription{s: s, sink: sink, queries: make(map[string]context.CancelFunc)}
+	sub.ctx, sub.cancel = context.WithCancel(s.ctx)
+	s.sub = sub
+	return sub, nil
+}
+
+func (s *store) subscription() *subscription {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sub
+}
+
+// Add implements driver.Subscription. It reads the index from which the watch
+// goes on; if that fails, the watch begins later and wakes the group then.
+func (sub *subscription) Add(ctx context.Context, group string) error {
+	sub.mu.Lock()
+	if sub.closed {
+		sub.mu.Unlock()
+		return driver.ErrClosed
+	}
+	if len(sub.queries) < sub.s.o.MaxWatches {
+		own, cancel := context.WithCancel(sub.ctx)
+		sub.queries[group] = cancel
+		sub.wg.Add(1)
+		sub.mu.Unlock()
+		sub.start(ctx, own, sub.s.key(group), sub.followKey(own, group))
+		return nil
+	}
+	n := bellOf(group)
+	sh := &sub.shards[n]
+	if sh.groups == nil {
+		sh.groups = make(map[string]*seen)
+	}
+	sh.groups[group] = &seen{}
+	if !sub.sweeping {
+		sub.sweeping = true
+		sub.wg.Add(1)
+		go sub.sweep()
+	}
+	if sh.cancel != nil {
+		sub.mu.Unlock()
+		return nil
+	}
+	own, cancel := context.WithCancel(sub.ctx)
+	sh.cancel = cancel
+	sub.wg.Add(1)
+	sub.mu.Unlock()
+	sub.start(ctx, own, sub.s.bellKey(n), sub.followBell(own, n))
+	return nil
+}
+
+// Remove implements driver.Subscription.
+func (sub *subscription) Remove(group string) {
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	if cancel := sub.queries[group]; cancel != nil {
+		cancel()
+		delete(sub.queries, group)
+		return
+	}
+	sh := &sub.shards[bellOf(group)]
+	delete(sh.groups, group)
+	if len(sh.groups) == 0 && sh.cancel != nil {
+		sh.cancel()
+		sh.cancel = nil
+	}
+}
+
+// Close implements driver.Subscription.
+func (sub *subscription) Close() error {
+	sub.mu.Lock()
+	sub.closed = true
+	sub.mu.Unlock()
+	sub.cancel()
+	sub.gate.Lock()
+	sub.off = true
+	sub.gate.Unlock()
+	sub.wg.Wait()
+	return nil
+}
+
+// emit calls the sink unless the subscription is closed.
+func (sub *subscription) emit(f func(driver.Sink)) {
+	if sub == nil {
+		return
+	}
+	sub.gate.RLock()
+	defer sub.gate.RUnlock()
+	if !sub.off {
+		f(sub.sink)
+	}
+}
+
+func (sub *subscription) wake(group string) { sub.emit(func(s driver.Sink) { s.Wake(group) }) }
+
+func (sub *subscription) lost(c *claim) {
+	sub.emit(func(s driver.Sink) { s.Lost(c.group, c.nonce) })
+}
+
+// follower handles the answers of one blocking query. again says that changes
+// may have been missed since the last one. It returns whether there was news.
+type follower func(p *api.KVPair, again bool) bool
+
+// start looks once, so that nothing after its return is missed, and goes on in
+// the background until own ends. ctx is that of the caller.
+func (sub *subscription) start(ctx, own context.Context, key string, f follower) {
+	p, meta, err := sub.s.client.KV().Get(key, sub.s.query(ctx, &api.QueryOptions{}))
+	var index uint64
+	if err == nil {
+		index = max(meta.LastIndex, 1)
+		f(p, false)
+	}
+	go func() {
+		defer sub.wg.Done()
+		sub.poll(own, key, index, f)
+	}()
+}
+
+// poll repeats a blocking query. An index that goes backwards, as after a
+// restore, starts it afresh.
+func (sub *subscription) poll(ctx context.Context, key string, index uint64, f follower) {
+	again := index == 0
+	fails := 0
+	for ctx.Err() == nil {
+		begun := time.Now()
+		limit, cancel := context.WithTimeout(ctx, watchWait+watchWait/16+10*time.Second)
+		p, meta, err := sub.s.client.KV().Get(key, sub.s.query(limit, &api.QueryOptions{WaitIndex: index, WaitTime: watchWait}))
+		cancel()
+		if err != nil {
+			index, again = 0, true
+			pause(ctx, 50*time.Millisecond<<min(fails, 7))
+			fails++
+			continue
+		}
+		fails = 0
+		news := f(p, again)
+		again = false
+		if meta.LastIndex < index {
+			index, again = 0, true
+			continue
+		}
+		index = max(meta.LastIndex, 1)
+		if !news && time.Since(begun) < watchWait/2 {
+			// Consul may answer early, for instance when a neighbour of a missing key
+			// changed. What changes during the pause is seen after it.
+			pause(ctx, 50*time.Millisecond)
+		}
+	}
+}
+
+// pause waits between half of d and d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d/2 + rand.N(d/2+1))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// followKey handles the blocking query of a group of its own.
+func (sub *subscription) followKey(ctx context.Context, group string) follower {
+	v := &seen{}
+	first := true
+	return func(p *api.KVPair, again bool) bool {
+		news := v.look(p)
+		if (news && !first) || again {
+			sub.wake(group)
+		}
+		first = false
+		sub.s.suspect(ctx, group, p)
+		return news || again
+	}
+}
+
+// suspect looks whether a term of ours is gone from a key. What a watch shows may
+// be old, so it is read again before anybody is told.
+func (s *store) suspect(ctx context.Context, group string, p *api.KVPair) {
+	rec := decode(p)
+	s.mu.Lock()
+	var gone []*claim
+	for _, c := range s.claims[group] {
+		mine := locked(p) && p.Session == c.sess.id && rec.Nonce == c.nonce.String()
+		if c.granted && !c.over && !mine && (p == nil || p.ModifyIndex >= c.index) {
+			gone = append(gone, c)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range gone {
+		// It tells core if the term is lost. If it cannot be read, renewals find out.
+		_, _ = s.own(ctx, renewal{req: driver.RenewRequest{Term: driver.Term{Group: group, Nonce: c.nonce}}, c: c})
+	}
+}
+
+// followBell handles the blocking query of a doorbell.
+func (sub *subscription) followBell(ctx context.Context, n int) follower {
+	var last uint64
+	first := true
+	return func(p *api.KVPair, again bool) bool {
+		var index uint64
+		if p != nil {
+			index = p.ModifyIndex
+		}
+		was, begins := last, first
+		last, first = index, false
+		switch {
+		case begins && !again:
+		case again || index < was:
+			sub.pass(ctx, n, false)
+		case index == was:
+			return false
+		default:
+			r := decodeRing(p)
+			if r.Prev != was || was == 0 && p.CreateIndex != index { // rings in between, or at the same time
+				sub.pass(ctx, n, false)
+			}
+			sub.rung(n, r.Group)
+		}
+		return true
+	}
+}
+
+// rung wakes the followers of a group that was freed.
+func (sub *subscription) rung(n int, group string) {
+	sub.mu.Lock()
+	v := sub.shards[n].groups[group]
+	if v != nil {
+		*v = seen{known: true, free: true}
+	}
+	sub.mu.Unlock()
+	if v != nil {
+		sub.wake(group)
+	}
+}
+
+// pass reads the groups of a shard and wakes those that may be free. Old data
+// will do, as a wake-up is only a hint; any server can answer then.
+func (sub *subscription) pass(ctx context.Context, n int, all bool) {
+	sub.mu.Lock()
+	groups := make([]string, 0, len(sub.shards[n].groups))
+	for g := range sub.shards[n].groups {
+		groups = append(groups, g)
+	}
+	sub.mu.Unlock()
+	q := &api.QueryOptions{AllowStale: all} // after a ring the server must have heard it
+	sub.s.readMany(ctx, groups, q, func(g string, p *api.KVPair, err error) {
+		if err != nil {
+			return // the sweep comes again
+		}
+		sub.mu.Lock()
+		v := sub.shards[n].groups[g]
+		news := v != nil && (v.look(p) || v.free && all)
+		sub.mu.Unlock()
+		if news {
+			sub.wake(g)
+		}
+	})
+}
+
+// sweep looks at all groups without a blocking query now and then: nothing rings
+// when a session expires.
+func (sub *subscription) sweep() {
+	defer sub.wg.Done()
+	for {
+		t := time.NewTimer(sub.s.o.SweepInterval*9/10 + rand.N(sub.s.o.SweepInterval/10+1))
+		select {
+		case <-t.C:
+		case <-sub.ctx.Done():
+			t.Stop()
+			return
+		}
+		any := false
+		for n := range bells {
+			sub.mu.Lock()
+			some := len(sub.shards[n].groups) > 0
+			sub.mu.Unlock()
+			if some {
+				any = true
+				sub.pass(sub.ctx, n, true)
+			}
+		}
+		if any {
+			continue
+		}
+		sub.mu.Lock()
+		for n := range bells {
+			any = any || len(sub.shards[n].groups) > 0
+		}
+		sub.sweeping = any
+		sub.mu.Unlock()
+		if !any {
+			return
+		}
+	}
+}

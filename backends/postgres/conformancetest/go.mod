@@ -1,0 +1,32 @@
+module github.com/multilock/multilock-go/backends/postgres/conformancetest
+
+go 1.26.0
+
+require (
+	github.com/jackc/pgx/v5 v5.12.0
+	github.com/multilock/multilock-go/backends/postgres v0.1.0
+	github.com/multilock/multilock-go/conformance v0.1.0
+	github.com/multilock/multilock-go/core v0.1.0
+	github.com/multilock/multilock-go/testservers v0.1.0
+)
+
+require github.com/anishathalye/porcupine v1.0.3 // indirect
+
+require (
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
+	github.com/multilock/multilock-go/conformance/porcupinecheck v0.1.0
+	golang.org/x/sync v0.22.0 // indirect
+	golang.org/x/text v0.41.0 // indirect
+)
+
+replace github.com/multilock/multilock-go/backends/postgres v0.1.0 => ..
+
+replace github.com/multilock/multilock-go/conformance v0.1.0 => ../../../conformance
+
+replace github.com/multilock/multilock-go/core v0.1.0 => ../../../core
+
+replace github.com/multilock/multilock-go/testservers v0.1.0 => ../../../testservers
+
+replace github.com/multilock/multilock-go/conformance/porcupinecheck v0.1.0 => ../../../conformance/porcupinecheck

@@ -1,0 +1,152 @@
+package postgres
+
+import "strings"
+
+// statements are the texts of all statements over one table.
+type statements struct {
+	acquire, insert, clamp, renew, resign, leaders string
+}
+
+// settings goes before every statement, in the same round trip and transaction,
+// and ends with it. Nothing is left in the session: behind a pooler that is
+// somebody else's next. A row lock is never waited for, but a lock of the whole
+// table is taken before any row is looked at. A lease that a crash of the server
+// takes back would be granted twice, so commits are not asynchronous.
+const settings = `SELECT set_config('lock_timeout', '100ms', true),
+	set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)`
+
+// The words of the statements below.
+//
+// now() is the start of the transaction: a lease is granted from a moment that is
+// surely after the client began to ask, and found free as of a moment that is
+// surely past. clock_timestamp() is the present: a lease is alive only if it is
+// now.
+//
+// unclamped is the expiry, or what becomes of it if more than the TTL (and 5 %)
+// is left, which happens when the clock was stepped back. It is never earlier
+// than what the holder may believe.
+//
+// remaining is never more than the TTL, and safe for an infinite expiry.
+//
+// Times leave the server as microseconds: how it prints them is a setting.
+const (
+	unclamped = `CASE WHEN l.expires_at > now() + l.ttl * 1.05 THEN now() + l.ttl ELSE l.expires_at END`
+	alive     = `(l.nonce IS NOT NULL AND l.expires_at > clock_timestamp())`
+	remaining = `least(l.expires_at, clock_timestamp() + l.ttl) - clock_timestamp()`
+)
+
+// record is what is read of a row, in the order that recordRow has.
+var record = `l.participant, l.token, l.nonce::text, l.metadata::text,
+	CASE WHEN isfinite(l.acquired_at) THEN ` + micros("l.acquired_at") + ` END,
+	` + micros("l.ttl") + `,
+	CASE WHEN l.expires_at > clock_timestamp() THEN ` + micros(remaining) + ` ELSE 0 END`
+
+func micros(expr string) string { return "(extract(epoch FROM " + expr + ") * 1000000)::bigint" }
+
+// acquireSQL makes many attempts. The rows that are free, or the attempt's own,
+// are locked unless somebody else has them locked, and taken; what the statement
+// saw of the others is told from its snapshot, without locking them.
+var acquireSQL = `WITH q AS (
+	SELECT i, g, n::uuid AS n, p, us * interval '1 microsecond' AS ttl, m::jsonb AS m
+	FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) WITH ORDINALITY AS x(g, n, p, us, m, i)
+), free AS (
+	SELECT l.group_name, coalesce(l.nonce = q.n AND l.expires_at > clock_timestamp(), false) AS mine
+	FROM @table l JOIN q ON l.group_name = q.g
+	WHERE l.last_nonce IS DISTINCT FROM q.n
+		AND (l.expires_at <= now() OR l.nonce = q.n AND l.expires_at > clock_timestamp())
+	ORDER BY l.group_name
+	FOR UPDATE OF l SKIP LOCKED
+), won AS (
+	UPDATE @table l SET
+		nonce = q.n,
+		participant = q.p,
+		metadata = q.m,
+		token = CASE WHEN f.mine THEN l.token
+			ELSE greatest(l.token + 1, ` + micros("clock_timestamp()") + `) END,
+		acquired_at = CASE WHEN f.mine THEN l.acquired_at ELSE now() END,
+		ttl = CASE WHEN f.mine AND ` + unclamped + ` > now() + q.ttl THEN l.ttl ELSE q.ttl END,
+		expires_at = CASE WHEN f.mine THEN greatest(` + unclamped + `, now() + q.ttl) ELSE now() + q.ttl END
+	FROM free f JOIN q ON q.g = f.group_name
+	WHERE l.group_name = f.group_name
+	RETURNING q.i, l.token, ` + micros("l.acquired_at") + ` AS acquired_at, ` + micros("least(q.ttl, l.expires_at - now())") + ` AS granted
+)
+SELECT q.i, w.token, w.acquired_at, w.granted,
+	l.group_name IS NOT NULL,
+	coalesce(l.last_nonce = q.n, false),
+	coalesce(l.nonce = q.n, false),
+	coalesce(l.expires_at > clock_timestamp(), false),
+	coalesce(l.expires_at > clock_timestamp() + l.ttl * 1.05, false),
+	` + record + `
+FROM q LEFT JOIN won w ON w.i = q.i LEFT JOIN @table l ON l.group_name = q.g
+ORDER BY q.i`
+
+// insertSQL makes the rows of new groups, all free.
+const insertSQL = `INSERT INTO @table (group_name)
+SELECT g FROM unnest($1::text[]) AS x(g) ORDER BY g
+ON CONFLICT (group_name) DO NOTHING`
+
+// clampSQL sets right what a clock stepped back left behind.
+const clampSQL = `WITH late AS (
+	SELECT l.group_name FROM @table l
+	WHERE l.group_name = ANY ($1::text[]) AND l.expires_at > now() + l.ttl * 1.05
+	ORDER BY l.group_name
+	FOR UPDATE SKIP LOCKED
+)
+UPDATE @table l SET expires_at = ` + unclamped + `
+FROM late WHERE l.group_name = late.group_name`
+
+// renewSQL renews many terms. Each line of the answer says whether it was
+// renewed, and otherwise whether the statement saw the term alive: then its row
+// was locked by somebody.
+var renewSQL = `WITH q AS (
+	SELECT i, g, n::uuid AS n, us * interval '1 microsecond' AS ttl, m::jsonb AS m
+	FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) WITH ORDINALITY AS x(g, n, us, m, i)
+), held AS (
+	SELECT l.group_name, l.nonce
+	FROM @table l JOIN q ON l.group_name = q.g AND l.nonce = q.n
+	WHERE l.expires_at > clock_timestamp()
+	ORDER BY l.group_name
+	FOR UPDATE OF l SKIP LOCKED
+), renewed AS (
+	UPDATE @table l SET
+		ttl = CASE WHEN ` + unclamped + ` > now() + q.ttl THEN l.ttl ELSE q.ttl END,
+		expires_at = greatest(` + unclamped + `, now() + q.ttl),
+		metadata = coalesce(q.m, l.metadata)
+	FROM held JOIN q ON q.g = held.group_name AND q.n = held.nonce
+	WHERE l.group_name = held.group_name
+	RETURNING l.group_name, l.nonce, l.expires_at
+)
+SELECT q.i, CASE WHEN r.nonce IS NOT NULL THEN ` + micros("least(q.ttl, r.expires_at - now())") + ` END,
+	coalesce(l.nonce = q.n AND l.expires_at > clock_timestamp(), false)
+FROM q LEFT JOIN renewed r ON r.group_name = q.g AND r.nonce = q.n LEFT JOIN @table l ON l.group_name = q.g`
+
+// resignSQL ends a term and tells those who listen. The nonce is kept so that a
+// late duplicate of the attempt that won the term is refused.
+const resignSQL = `WITH held AS (
+	SELECT l.group_name FROM @table l
+	WHERE l.group_name = $1::text AND l.nonce = $2::text::uuid AND l.expires_at > clock_timestamp()
+	FOR UPDATE SKIP LOCKED
+), ended AS (
+	UPDATE @table l SET last_nonce = l.nonce, nonce = NULL, expires_at = '-infinity'
+	FROM held WHERE l.group_name = held.group_name
+	RETURNING l.group_name
+)
+SELECT (SELECT count(pg_notify($3::text, group_name)) FROM ended) > 0,
+	EXISTS (SELECT 1 FROM @table l WHERE l.group_name = $1::text AND l.nonce = $2::text::uuid AND l.expires_at > clock_timestamp())`
+
+// leadersSQL reads the live records of groups, without any lock.
+var leadersSQL = `SELECT l.group_name, ` + record + `
+FROM @table l WHERE l.group_name = ANY ($1::text[]) AND ` + alive
+
+// newStatements puts the quoted name of the table into the texts.
+func newStatements(table string) statements {
+	fill := func(sql string) string { return strings.ReplaceAll(sql, "@table", table) }
+	return statements{
+		acquire: fill(acquireSQL),
+		insert:  fill(insertSQL),
+		clamp:   fill(clampSQL),
+		renew:   fill(renewSQL),
+		resign:  fill(resignSQL),
+		leaders: fill(leadersSQL),
+	}
+}

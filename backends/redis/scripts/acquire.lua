@@ -1,0 +1,58 @@
+-- ARGV: nonce, holder, ttl, meta, grace.
+local nonce, holder, ttl, meta, grace = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+
+local r, fault = read()
+if fault == 'foreign' then
+  return {'foreign'}
+elseif fault then
+  return fault
+end
+
+if not r then
+  -- A server that started a moment ago may have lost the record of a leader that
+  -- still believes. If it will not say when it started, every record that is not
+  -- there counts as lost.
+  local left = grace
+  local info = redis.pcall('INFO', 'server')
+  local uptime = type(info) == 'string' and string.match(info, 'uptime_in_seconds:(%d+)')
+  if uptime then
+    left = grace - tonumber(uptime) * 1000000
+  else
+    redis.call('HSET', key, 'nonce', '', 'holder', '', 'token', '0', 'expiry', whole(now + grace),
+      'ttl', whole(grace), 'since', '0', 'meta', '', 'resigned', '')
+  end
+  if left > 0 then
+    return {'held', '', '', '0', whole(left), whole(grace), '0', ''}
+  end
+  r = {token = '0', expiry = 0, resigned = ''}
+end
+
+if r.resigned == nonce then
+  return {'resigned'}
+end
+
+if r.expiry > now then
+  if r.nonce == nonce then
+    -- The reply to an earlier send was lost: extend, so that what this reply
+    -- promises is true.
+    local expiry = math.max(r.expiry, now + ttl)
+    redis.call('HSET', key, 'expiry', whole(expiry), 'ttl', whole(math.max(r.ttl, ttl)))
+    return {'ok', r.token, r.since, whole(ttl)}
+  end
+  if r.clamped then
+    redis.call('HSET', key, 'expiry', whole(r.expiry))
+  end
+  return describe('held', r)
+end
+
+local token
+if tonumber(r.token) < now then
+  token = whole(now)
+  redis.call('HSET', key, 'token', token)
+else
+  redis.call('HINCRBY', key, 'token', 1)
+  token = redis.call('HGET', key, 'token')
+end
+redis.call('HSET', key, 'nonce', nonce, 'holder', holder, 'expiry', whole(now + ttl),
+  'ttl', whole(ttl), 'since', whole(now), 'meta', meta, 'resigned', r.resigned)
+return {'ok', token, whole(now), whole(ttl)}

@@ -1,0 +1,344 @@
+package conformancetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/multilock/multilock-go/backends/sqlserver"
+	"github.com/multilock/multilock-go/core/driver"
+	"github.com/multilock/multilock-go/testservers/tds"
+)
+
+// sink records wake-ups.
+type sink struct {
+	mu    sync.Mutex
+	wakes map[string]int
+}
+
+func newSink() *sink { return &sink{wakes: make(map[string]int)} }
+
+func (s *sink) Wake(group string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wakes[group]++
+}
+func (s *sink) WakeAll()                  { s.Wake("") }
+func (s *sink) Lost(string, driver.Nonce) {}
+
+func (s *sink) count(group string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.wakes[group]
+}
+
+func watch(t testing.TB, d driver.Driver, groups ...string) (*sink, driver.Subscription) {
+	t.Helper()
+	s := newSink()
+	sub, err := d.(driver.Watcher).Watch(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range groups {
+		if err := sub.Add(t.Context(), g); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s, sub
+}
+
+// queued waits until n sessions wait for the only application lock.
+func (x *target) queued(t testing.TB, n int) {
+	t.Helper()
+	if x.server == nil {
+		time.Sleep(2 * time.Second) // a real server cannot be asked without privileges
+		return
+	}
+	eventually(t, fmt.Sprintf("%d sessions wait for the doorbell", n), func() bool {
+		locks := x.server.AppLocks()
+		for _, waiting := range locks {
+			return len(locks) == 1 && waiting == n
+		}
+		return false
+	})
+}
+
+func slowPoll(o *sqlserver.Options) { o.PollInterval = time.Hour }
+
+func TestDoorbellRingsOnResign(t *testing.T) {
+	x := newTarget(t)
+	leader, follower := x.driver(t, slowPoll), x.driver(t, slowPoll)
+	for range 3 {
+		term, _ := acquire(t, leader, "g", time.Hour)
+		x.queued(t, 0)
+		s, sub := watch(t, follower, "g")
+		x.queued(t, 1)
+		before := s.count("g")
+		if err := leader.Resign(t.Context(), term); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the follower is woken", func() bool { return s.count("g") > before })
+		// It wins, and now the bell is its own.
+		mine, _ := acquire(t, follower, "g", time.Hour)
+		s2, sub2 := watch(t, leader, "g")
+		x.queued(t, 1)
+		before = s2.count("g")
+		if err := follower.Resign(t.Context(), mine); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the other is woken", func() bool { return s2.count("g") > before })
+		sub.Remove("g")
+		sub2.Remove("g")
+		if x.server != nil {
+			eventually(t, "the bells are put away", func() bool { return len(x.server.AppLocks()) == 0 })
+		}
+	}
+}
+
+func TestDoorbellRingsOneAfterTheOther(t *testing.T) {
+	x := newTarget(t)
+	leader := x.driver(t, slowPoll)
+	term, _ := acquire(t, leader, "g", time.Hour)
+	x.queued(t, 0)
+	var sinks []*sink
+	for i := range 4 {
+		s, _ := watch(t, x.driver(t, slowPoll), "g")
+		sinks = append(sinks, s)
+		x.queued(t, i+1)
+	}
+	if err := leader.Resign(t.Context(), term); err != nil {
+		t.Fatal(err)
+	}
+	// Nobody takes the lease, so in the end all are told.
+	eventually(t, "all followers are woken", func() bool {
+		return !slices.ContainsFunc(sinks, func(s *sink) bool { return s.count("g") == 0 })
+	})
+}
+
+// TestLeaderDies: the bell of a dead leader does not stay with it, and the
+// follower is told when the lease is over.
+func TestLeaderDies(t *testing.T) {
+	x := newTarget(t)
+	d, _, err := sqlserver.NewDriver(x.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	acquire(t, d, "g", 3*time.Second)
+	x.queued(t, 0)
+	follower := x.driver(t)
+	s, _ := watch(t, follower, "g")
+	x.queued(t, 1)
+	if err := d.Close(); err != nil { // its connections end; the lease does not
+		t.Fatal(err)
+	}
+	eventually(t, "the follower is woken", func() bool { return s.count("g") > 0 })
+	mine, _ := acquire(t, follower, "g", time.Hour)
+	s2, _ := watch(t, x.driver(t, slowPoll), "g")
+	x.queued(t, 1)
+	if err := follower.Resign(t.Context(), mine); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the next one is woken", func() bool { return s2.count("g") > 0 })
+}
+
+func TestDoorbellSharedByElectorsOfOneProcess(t *testing.T) {
+	x := newTarget(t)
+	d := x.driver(t, slowPoll)
+	term, _ := acquire(t, d, "g", time.Hour)
+	s, _ := watch(t, d, "g")
+	x.queued(t, 0)
+	if err := d.Resign(t.Context(), term); err != nil {
+		t.Fatal(err)
+	}
+	if s.count("g") == 0 {
+		t.Error("the electors of the resigned leader's process were not woken at once")
+	}
+}
+
+// TestNothingIsMissedBetweenCheckAndWatch resigns at every moment around Add.
+func TestNothingIsMissedBetweenCheckAndWatch(t *testing.T) {
+	x := newTarget(t)
+	leader, follower := x.driver(t, slowPoll), x.driver(t, slowPoll)
+	for i := range 10 {
+		group := fmt.Sprintf("g%d", i%8)
+		term, _ := acquire(t, leader, group, time.Hour)
+		done := make(chan error, 1)
+		go func() {
+			time.Sleep(time.Duration(i) * 3 * time.Millisecond)
+			done <- leader.Resign(context.Background(), term)
+		}()
+		s, sub := watch(t, follower, group)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the follower is woken", func() bool { return s.count(group) > 0 })
+		sub.Remove(group)
+		if err := sub.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestGroupsWithoutDoorbellArePolled(t *testing.T) {
+	x := newTarget(t)
+	leader := x.driver(t)
+	follower := x.driver(t, func(o *sqlserver.Options) { o.MaxDoorbells = 2 })
+	const n = 12
+	terms := make([]driver.Term, n)
+	groups := make([]string, n)
+	for i := range n {
+		groups[i] = fmt.Sprintf("g%02d", i)
+		terms[i], _ = acquire(t, leader, groups[i], time.Hour)
+	}
+	s, _ := watch(t, follower, groups...)
+	time.Sleep(300 * time.Millisecond) // some polls
+	for i := range n {
+		before := s.count(groups[i])
+		if err := leader.Resign(t.Context(), terms[i]); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the follower is woken for "+groups[i], func() bool { return s.count(groups[i]) > before })
+	}
+	if x.server != nil {
+		// The poll, a call, and two bells; the leader has at most eight bells.
+		if n := x.server.Sessions(); n > 2*(2+2)+8+2 {
+			t.Errorf("%d connections", n)
+		}
+	}
+}
+
+// TestDoorbellComesBack cuts every connection and expects the wake-ups to work
+// afterwards.
+func TestDoorbellComesBack(t *testing.T) {
+	x := newStandInOnly(t)
+	leader, follower := x.driver(t, slowPoll), x.driver(t, slowPoll)
+	term, _ := acquire(t, leader, "g", time.Hour)
+	x.queued(t, 0)
+	s, _ := watch(t, follower, "g")
+	x.queued(t, 1)
+	if r := renewOne(t.Context(), leader, driver.RenewRequest{Term: term, TTL: time.Hour}); r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	if err := x.server.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the follower is told that it may have missed something", func() bool { return s.count("g") > 0 })
+	eventually(t, "the leader renews", func() bool {
+		return renewOne(t.Context(), leader, driver.RenewRequest{Term: term, TTL: time.Hour}).Err == nil
+	})
+	eventually(t, "the bell is held and waited for again", func() bool {
+		for _, waiting := range x.server.AppLocks() {
+			return waiting == 1
+		}
+		return false
+	})
+	before := s.count("g")
+	if err := leader.Resign(t.Context(), term); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the follower is woken", func() bool { return s.count("g") > before })
+}
+
+// TestDoorbellIsQuiet counts the requests of a follower while somebody leads.
+func TestDoorbellIsQuiet(t *testing.T) {
+	x := newStandInOnly(t)
+	leader, follower := x.driver(t), x.driver(t)
+	acquire(t, leader, "g", time.Hour)
+	x.queued(t, 0)
+	s, _ := watch(t, follower, "g")
+	x.queued(t, 1)
+	before, woken := x.server.Counts(), s.count("g")
+	time.Sleep(time.Second)
+	after := x.server.Counts()
+	for name, n := range after {
+		if n != before[name] {
+			t.Errorf("%s: %d requests while nothing happened", name, n-before[name])
+		}
+	}
+	if s.count("g") != woken {
+		t.Error("woken for nothing")
+	}
+}
+
+// TestMuteDoorbell follows a leader that has no bell: the free lock must not make
+// followers spin, and they still learn of a resignation.
+func TestMuteDoorbell(t *testing.T) {
+	x := newTarget(t)
+	leader := x.driver(t, func(o *sqlserver.Options) { o.MaxDoorbells = -1 })
+	follower := x.driver(t)
+	term, _ := acquire(t, leader, "g", time.Hour)
+	s, _ := watch(t, follower, "g")
+	time.Sleep(2 * time.Second)
+	if n := s.count("g"); n != 0 {
+		t.Errorf("woken %d times although somebody leads", n)
+	}
+	if x.server != nil {
+		if n := x.server.Counts()["sp_getapplock"]; n > 12 {
+			t.Errorf("%d requests for the lock in two seconds", n)
+		}
+	}
+	if err := leader.Resign(t.Context(), term); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the follower is woken", func() bool { return s.count("g") > 0 })
+}
+
+func TestDoorbellOnCompatibleServer(t *testing.T) {
+	x := newStandIn(t, tds.Options{Compatible: true})
+	leader, follower := x.driver(t, slowPoll), x.driver(t, slowPoll)
+	term, _ := acquire(t, leader, "g", time.Hour)
+	x.queued(t, 0)
+	s, _ := watch(t, follower, "g")
+	x.queued(t, 1)
+	if err := leader.Resign(t.Context(), term); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the follower is woken", func() bool { return s.count("g") > 0 })
+}
+
+func TestUseAfterClose(t *testing.T) {
+	x := newTarget(t)
+	d, _, err := sqlserver.NewDriver(x.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	term, _ := acquire(t, d, "g", time.Minute)
+	_, sub := watch(t, d, "g", "h")
+	for range 2 {
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := d.Acquire(t.Context(), driver.AcquireRequest{Group: "g", Nonce: driver.NewNonce(), TTL: time.Minute}); !errors.Is(err, driver.ErrClosed) {
+		t.Errorf("acquire: %v", err)
+	}
+	if err := d.Resign(t.Context(), term); !errors.Is(err, driver.ErrClosed) {
+		t.Errorf("resign: %v", err)
+	}
+	if _, err := d.Leader(t.Context(), "g"); !errors.Is(err, driver.ErrClosed) {
+		t.Errorf("leader: %v", err)
+	}
+	if r := renewOne(t.Context(), d, driver.RenewRequest{Term: term, TTL: time.Minute}); !errors.Is(r.Err, driver.ErrClosed) {
+		t.Errorf("renew: %v", r.Err)
+	}
+	if err := d.(driver.Pinger).Ping(t.Context()); !errors.Is(err, driver.ErrClosed) {
+		t.Errorf("ping: %v", err)
+	}
+	if err := sub.Add(t.Context(), "i"); !errors.Is(err, driver.ErrClosed) {
+		t.Errorf("add: %v", err)
+	}
+	if err := sub.Close(); err != nil {
+		t.Errorf("close of the subscription: %v", err)
+	}
+	if x.server != nil {
+		eventually(t, "all connections end", func() bool { return x.server.Sessions() <= 1 })
+	}
+	// Closing ended nothing: somebody else holds the term until it expires.
+	if rec, err := x.driver(t).Leader(t.Context(), "g"); err != nil || rec.Nonce != term.Nonce {
+		t.Errorf("after close: %+v, %v", rec, err)
+	}
+}

@@ -1,0 +1,126 @@
+package sqlserver
+
+import (
+	"context"
+	"errors"
+
+	"github.com/multilock/multilock-go/core/driver"
+)
+
+// Watch implements driver.Watcher: doorbells for as many groups as there are
+// connections for, batched reads each PollInterval for the others.
+func (d *leaseDriver) Watch(_ context.Context, sink driver.Sink) (driver.Subscription, error) {
+	b := d.bells
+	b.mu.Lock()
+	closed := b.closed
+	b.mu.Unlock()
+	if closed {
+		return nil, driver.ErrClosed
+	}
+	b.sinkMu.Lock()
+	defer b.sinkMu.Unlock()
+	b.sink = sink
+	return (*subscription)(b), nil
+}
+
+type subscription bells
+
+// Add implements driver.Subscription.
+func (s *subscription) Add(_ context.Context, group string) error {
+	b := (*bells)(s)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return driver.ErrClosed
+	}
+	g := b.group(group)
+	g.watched = true
+	g.notify()
+	b.serve(g)
+	return nil
+}
+
+// Remove implements driver.Subscription.
+func (s *subscription) Remove(group string) {
+	b := (*bells)(s)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if g := b.groups[group]; g != nil {
+		g.watched = false
+		g.notify()
+		b.drop(g)
+	}
+}
+
+// Close implements driver.Subscription.
+func (s *subscription) Close() error {
+	b := (*bells)(s)
+	b.mu.Lock()
+	for _, g := range b.groups {
+		g.watched = false
+		g.notify()
+		b.drop(g)
+	}
+	b.mu.Unlock()
+	b.sinkMu.Lock()
+	defer b.sinkMu.Unlock()
+	b.sink = nil
+	return nil
+}
+
+// startPoller runs the poller while there are watched groups without a bell. The
+// caller holds mu.
+func (b *bells) startPoller() {
+	if b.poll || b.closed || len(b.silent()) == 0 {
+		return
+	}
+	b.poll = true
+	b.done.Add(1)
+	go b.poller()
+}
+
+// silent lists the watched groups for which no bell rings. The caller holds mu.
+func (b *bells) silent() []string {
+	var groups []string
+	for name, g := range b.groups {
+		if g.watched && (!g.slot || g.mute) {
+			groups = append(groups, name)
+		}
+	}
+	return groups
+}
+
+// poller wakes the electors of groups that nobody leads. The expiry of a record
+// needs no poll: followers know it and try by themselves.
+func (b *bells) poller() {
+	defer b.done.Done()
+	for {
+		sleep(b.ctx, b.d.opts.PollInterval, nil)
+		b.mu.Lock()
+		groups := b.silent()
+		if len(groups) == 0 || b.closed {
+			b.poll = false
+			b.mu.Unlock()
+			return
+		}
+		b.mu.Unlock()
+		for len(groups) > 0 && b.ctx.Err() == nil {
+			n := min(len(groups), readBatch)
+			b.d.Leaders(b.ctx, groups[:n], func(group string, _ driver.Record, err error) {
+				if !errors.Is(err, driver.ErrNoLeader) {
+					return
+				}
+				b.mu.Lock()
+				g := b.groups[group]
+				b.mu.Unlock()
+				if g != nil {
+					b.wake(g)
+				}
+			})
+			groups = groups[n:]
+		}
+	}
+}
+
+// readBatch and renewBatch are the most groups of one round trip.
+const readBatch = 500

@@ -1,0 +1,407 @@
+package zookeeper
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+	"github.com/multilock/multilock-go/core/driver"
+)
+
+// watch is what is known about the server's watch on the lock node of a group.
+// ZooKeeper sends one event per watch; the library takes watches along to a new
+// connection of the same session, and drops them with the session. All fields are
+// guarded by the store's mutex.
+type watch struct {
+	wanted  bool // a subscription, besides a claim in leading
+	armed   bool // an event will come when the lock node changes
+	arming  bool // somebody is at it
+	counter uint64
+}
+
+// event is work for dispatch.
+type event struct {
+	kind  eventKind
+	group string
+}
+
+type eventKind int
+
+const (
+	freed   eventKind = iota // the lock node is gone
+	touched                  // it was made or changed
+	linked                   // there is a new connection
+)
+
+// rearmDelay gives the attempt that follows a wake-up the time to set the watch
+// again in passing.
+const rearmDelay = 50 * time.Millisecond
+
+// connected, sessionEnded and nodeEvent are called by the Hook and do not block.
+func (s *store) connected(link) {
+	if s.hosts != nil {
+		s.hosts.Connected()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue(event{kind: linked})
+}
+
+func (s *store) sessionEnded() {
+	if s.hosts != nil {
+		s.hosts.Connected() // the next attempt need not wait
+	}
+	s.mu.Lock()
+	sub := s.sub
+	var lost []claimKey
+	for _, c := range s.claims {
+		if s.losing(c) {
+			lost = append(lost, c.claimKey)
+		}
+		s.forget(c)
+	}
+	for group, w := range s.watches {
+		w.armed = false
+		w.counter++
+		s.tidy(group)
+	}
+	s.mu.Unlock()
+	// Not through dispatch: another may lead as soon as this returns.
+	if sub != nil {
+		sub.tell(func(sink driver.Sink) {
+			for _, k := range lost {
+				sink.Lost(k.group, k.nonce)
+			}
+		})
+	}
+}
+
+func (s *store) nodeEvent(e zk.Event) {
+	group, ok := s.groupOf(e.Path)
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.watches[group]
+	if w == nil {
+		return
+	}
+	w.armed = false
+	w.counter++
+	if c := s.leading[group]; c != nil {
+		c.doubts++
+	}
+	kind := touched
+	if e.Type == zk.EventNodeDeleted {
+		kind = freed
+	}
+	s.queue(event{kind: kind, group: group})
+}
+
+// queue hands e to dispatch; the lock is held.
+func (s *store) queue(e event) {
+	s.events = append(s.events, e)
+	select {
+	case s.wakeup <- struct{}{}:
+	default:
+	}
+}
+
+// want keeps a watch on group as long as somebody needs it; the lock is held.
+func (s *store) want(group string) *watch {
+	w := s.watches[group]
+	if w == nil {
+		w = &watch{}
+		s.watches[group] = w
+	}
+	if s.running {
+		s.arm(group, w, 0, false)
+	}
+	return w
+}
+
+// tidy forgets a watch that nobody needs and no event will come for; the lock is
+// held.
+func (s *store) tidy(group string) {
+	if w := s.watches[group]; w != nil && !w.wanted && !w.armed && !w.arming && s.leading[group] == nil {
+		delete(s.watches, group)
+	}
+}
+
+// dispatch tells core what has happened, and sets watches again.
+func (s *store) dispatch() {
+	for {
+		select {
+		case <-s.wakeup:
+		case <-s.base.Done():
+			return
+		}
+		s.mu.Lock()
+		events, sub := s.events, s.sub
+		s.events = nil
+		s.mu.Unlock()
+		for _, e := range events {
+			s.handle(e, sub)
+		}
+	}
+}
+
+func (s *store) handle(e event, sub *subscription) {
+	tell := func(f func(driver.Sink)) {
+		if sub != nil {
+			sub.tell(f)
+		}
+	}
+	switch e.kind {
+	case linked:
+		tell(driver.Sink.WakeAll)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for group, w := range s.watches {
+			s.arm(group, w, 0, true)
+		}
+	case freed, touched:
+		s.mu.Lock()
+		w := s.watches[e.group]
+		c := s.leading[e.group]
+		wanted := w != nil && w.wanted
+		delay := time.Duration(0)
+		if e.kind == freed && wanted {
+			delay = rearmDelay
+		}
+		if w != nil {
+			s.arm(e.group, w, delay, true)
+		}
+		if c != nil && !c.ending {
+			s.spawn(func(ctx context.Context) { s.suspect(ctx, c) })
+		}
+		s.mu.Unlock()
+		if e.kind == freed && wanted {
+			tell(func(sink driver.Sink) { sink.Wake(e.group) })
+		}
+	}
+}
+
+// suspect looks at the lock node of a term after an event about it.
+func (s *store) suspect(ctx context.Context, c *claim) {
+	ctx, cancel := context.WithTimeout(ctx, s.o.SessionTimeout/3)
+	defer cancel()
+	if l, err := s.ready(ctx); err == nil {
+		_ = s.verify(ctx, l, c, time.Time{}) // the next renewal tries again
+	}
+}
+
+// arm sets the watch of group, after delay, until it is in force or not needed.
+// With wake, a lock node that is found missing is told. The lock is held.
+func (s *store) arm(group string, w *watch, delay time.Duration, wake bool) {
+	if w.armed || w.arming || !w.wanted && s.leading[group] == nil {
+		return
+	}
+	w.arming = true
+	s.spawn(func(ctx context.Context) {
+		defer func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			w.arming = false
+			s.tidy(group)
+		}()
+		for {
+			select {
+			case <-time.After(delay):
+			case <-ctx.Done():
+				return
+			}
+			if s.inForce(group, w) {
+				return
+			}
+			ctx, cancel := context.WithTimeout(ctx, s.o.SessionTimeout)
+			exists, err := s.setWatch(ctx, group)
+			cancel()
+			if err == nil && !exists && wake {
+				s.wake(group)
+			}
+			wake, delay = true, rearmDelay // what happens meanwhile is not seen
+			if err != nil {
+				delay = s.tick
+			}
+		}
+	})
+}
+
+// inForce reports whether nothing is left to do for w.
+func (s *store) inForce(group string, w *watch) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return w.armed || !w.wanted && s.leading[group] == nil
+}
+
+func (s *store) wake(group string) {
+	s.mu.Lock()
+	sub := s.sub
+	s.mu.Unlock()
+	if sub != nil {
+		sub.tell(func(sink driver.Sink) { sink.Wake(group) })
+	}
+}
+
+// setWatch sets a watch on the lock node, existing or not.
+func (s *store) setWatch(ctx context.Context, group string) (exists bool, err error) {
+	if _, err := s.ready(ctx); err != nil {
+		return false, err
+	}
+	return watched(s, group, func() (bool, bool, error) {
+		return awaitExists(ctx, s, group)
+	})
+}
+
+func awaitExists(ctx context.Context, s *store, group string) (exists, armed bool, err error) {
+	exists, err = await(ctx, func() (bool, error) {
+		ok, _, _, err := s.conn.ExistsW(s.lockPath(group))
+		return ok, err
+	})
+	return exists, err == nil, err
+}
+
+// readLock reads the lock node and, if a watch is needed and not in force, sets
+// it in passing.
+func (s *store) readLock(ctx context.Context, group string) (node, error) {
+	s.mu.Lock()
+	w := s.watches[group]
+	need := w != nil && !w.armed && (w.wanted || s.leading[group] != nil)
+	s.mu.Unlock()
+	if !need {
+		return s.get(ctx, s.lockPath(group))
+	}
+	return watched(s, group, func() (node, bool, error) {
+		n, err := await(ctx, func() (node, error) {
+			data, stat, _, err := s.conn.GetW(s.lockPath(group))
+			return node{data, stat}, err
+		})
+		return n, err == nil, err
+	})
+}
+
+// watched runs set, which sets a watch, and notes that it is in force unless its
+// event has come already.
+func watched[T any](s *store, group string, set func() (v T, armed bool, err error)) (T, error) {
+	s.mu.Lock()
+	var before uint64
+	if w := s.watches[group]; w != nil {
+		before = w.counter
+	}
+	s.mu.Unlock()
+	v, armed, err := set()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := s.watches[group]; w != nil && armed && w.counter == before {
+		w.armed = true
+		if c := s.leading[group]; c != nil && c.held {
+			c.doubts++ // whatever happened before the watch has to be looked for
+		}
+	}
+	return v, err
+}
+
+// spawn runs f until Close; the lock is held.
+func (s *store) spawn(f func(ctx context.Context)) {
+	if !s.closed {
+		s.wg.Go(func() { f(s.base) })
+	}
+}
+
+// Watch makes sink hear of wake-ups and losses.
+func (s *store) Watch(_ context.Context, sink driver.Sink) (driver.Subscription, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return nil, driver.ErrClosed
+	case s.sub != nil:
+		return nil, errors.New("zookeeper: Watch was called twice")
+	}
+	s.sub = &subscription{s: s, sink: sink}
+	return s.sub, nil
+}
+
+type subscription struct {
+	s    *store
+	mu   sync.RWMutex // held for reading while a method of sink runs
+	sink driver.Sink  // nil after Close
+}
+
+func (b *subscription) tell(f func(driver.Sink)) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if b.sink != nil {
+		f(b.sink)
+	}
+}
+
+// Add watches the lock node of group. If there is none, or if the watch cannot be
+// set before ctx ends, Wake follows.
+func (b *subscription) Add(ctx context.Context, group string) error {
+	s := b.s
+	if err := s.start(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	w := s.watches[group]
+	if w == nil {
+		w = &watch{}
+		s.watches[group] = w
+	}
+	w.wanted = true
+	armed := w.armed
+	s.mu.Unlock()
+	if armed {
+		return nil
+	}
+	exists, err := s.setWatch(ctx, group)
+	if err != nil || !exists {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err != nil {
+			s.arm(group, w, 0, true)
+			if errors.Is(explain(err), driver.ErrMisconfigured) {
+				return explain(err)
+			}
+			return nil
+		}
+		s.spawn(func(context.Context) { s.wake(group) })
+	}
+	return nil
+}
+
+// Remove forgets group. The server's watch stays until its one event comes, which
+// is then dropped.
+func (b *subscription) Remove(group string) {
+	s := b.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := s.watches[group]; w != nil {
+		w.wanted = false
+		s.tidy(group)
+	}
+}
+
+// Close ends all watches.
+func (b *subscription) Close() error {
+	s := b.s
+	s.mu.Lock()
+	for group, w := range s.watches {
+		w.wanted = false
+		s.tidy(group)
+	}
+	s.mu.Unlock()
+	b.stop()
+	return nil
+}
+
+func (b *subscription) stop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sink = nil
+}

@@ -1,0 +1,403 @@
+package tds
+
+import (
+	"embed"
+	"encoding/json"
+	"errors"
+	"sort"
+	"time"
+)
+
+// The statements of backends/sqlserver. The texts are copies on purpose: whoever
+// changes one there has to change the meaning given to it here.
+//
+//go:embed sql/*.sql
+var texts embed.FS
+
+func text(name string) string {
+	b, err := texts.ReadFile("sql/" + name + ".sql")
+	if err != nil {
+		panic(err) // embedded
+	}
+	return string(b)
+}
+
+var (
+	_ = register("acquire", text("acquire"), acquire)
+	_ = register("renew", text("renew"), renew)
+	_ = register("resign", text("resign"), resign)
+	_ = register("leader", text("leader"), leader)
+	_ = register("leaders", text("leaders"), leaders)
+	_ = register("probe", text("probe"), probe)
+	_ = register("durability", text("durability"), durability)
+	_ = register("create table", text("schema"), createTable)
+)
+
+const (
+	kindLease = "lease"
+	kindFence = "fence"
+)
+
+func acquire(x *exec) error {
+	x.c.lockTimeout = 200 * time.Millisecond
+	grp, nonce, ttl := x.str("grp"), x.str("nonce"), x.int("ttl")
+	now := x.clock()
+	t, err := x.target(kindLease, "SELECT", "INSERT", "UPDATE")
+	if err != nil {
+		return err
+	}
+	// IF NOT EXISTS (SELECT ...)
+	e := t.entry(grp)
+	if err := x.wait(e); err != nil {
+		return err
+	}
+	missing := e.row == nil
+	if err := x.between(); err != nil {
+		return err
+	}
+	if missing {
+		err := x.statement(func(st *transaction) error { return x.insert(st, e, leaseRow{}) })
+		var failed *sqlError
+		if err != nil && !(errors.As(err, &failed) && failed.number == 2627) {
+			return err
+		}
+		if err := x.between(); err != nil {
+			return err
+		}
+	}
+	// UPDATE: clamp
+	err = x.update(e, func(r *leaseRow) bool {
+		if r.expires <= now+r.ttl+r.ttl/20 {
+			return false
+		}
+		r.expires = now + r.ttl
+		return true
+	}, nil)
+	if err != nil {
+		return err
+	}
+	if err := x.between(); err != nil {
+		return err
+	}
+	// UPDATE: take
+	var won []any
+	err = x.update(e, func(r *leaseRow) bool {
+		if r.lastNonce == nonce || r.expires > now && r.nonce != nonce {
+			return false
+		}
+		mine := r.nonce == nonce && r.expires > now
+		if !mine {
+			r.token, r.acquired = max(r.token+1, now), now
+		}
+		if !(r.nonce == nonce && r.expires > now+ttl) {
+			r.expires, r.ttl = now+ttl, ttl
+		}
+		r.nonce, r.participant, r.metadata = nonce, x.str("participant"), x.args["metadata"]
+		return true
+	}, func(r leaseRow) { won = []any{r.token, r.acquired, x.tranCount()} })
+	if err != nil {
+		return err
+	}
+	if won != nil {
+		won[2] = x.tranCount()
+		x.p.result([]column{{"token", bigint}, {"acquired_us", bigint}, {"trancount", integer}}, [][]any{won})
+		return nil
+	}
+	if err := x.between(); err != nil {
+		return err
+	}
+	// SELECT
+	if err := x.wait(e); err != nil {
+		return err
+	}
+	var rows [][]any
+	if r, ok := e.row.(leaseRow); ok {
+		rows = append(rows, []any{r.nonce, r.lastNonce, r.participant, r.token, r.acquired, r.expires, r.ttl, r.metadata, now})
+	}
+	x.p.result([]column{{"nonce", nvarchar}, {"last_nonce", nvarchar}, {"participant", nvarchar}, {"token", bigint}, {"acquired_us", bigint},
+		{"expires_us", bigint}, {"ttl_us", bigint}, {"metadata", nvarchar}, {"now_us", bigint}}, rows)
+	return nil
+}
+
+// insert adds a row, which nobody may have done before.
+func (x *exec) insert(st *transaction, e *entry, row any) error {
+	if err := x.write(st, e); err != nil {
+		return err
+	}
+	if e.row != nil {
+		return &sqlError{2627, 14, "Violation of PRIMARY KEY constraint. Cannot insert duplicate key."}
+	}
+	st.set(e, row)
+	return nil
+}
+
+// update is an UPDATE statement of one row by its key: change tells whether the
+// row matches the rest of the condition and changes it; output sees the result.
+func (x *exec) update(e *entry, change func(*leaseRow) bool, output func(leaseRow)) error {
+	return x.statement(func(st *transaction) error { return x.updateRow(st, e, change, output) })
+}
+
+func (x *exec) updateRow(st *transaction, e *entry, change func(*leaseRow) bool, output func(leaseRow)) error {
+	if err := x.write(st, e); err != nil {
+		return err
+	}
+	r, ok := e.row.(leaseRow)
+	if !ok || !change(&r) {
+		st.unchanged(e)
+		return nil
+	}
+	st.set(e, r)
+	if output != nil {
+		output(r)
+	}
+	return nil
+}
+
+// request is an entry of @reqs.
+type request struct {
+	I        int             `json:"i"`
+	Group    string          `json:"g"`
+	Nonce    string          `json:"n"`
+	TTL      int64           `json:"t"`
+	Metadata json.RawMessage `json:"m"`
+	number   int32
+}
+
+// openJSON reads @reqs, in the order of the primary key of the table it fills.
+func (x *exec) openJSON() ([]*request, error) {
+	if x.s.opts.NoOpenJSON {
+		return nil, &sqlError{208, 16, "Invalid object name 'OPENJSON'."}
+	}
+	var reqs []*request
+	if err := json.Unmarshal([]byte(x.str("reqs")), &reqs); err != nil {
+		return nil, &sqlError{13609, 16, "JSON text is not properly formatted."}
+	}
+	sort.Slice(reqs, func(i, j int) bool { return reqs[i].I < reqs[j].I })
+	for i := 1; i < len(reqs); i++ {
+		if reqs[i].I == reqs[i-1].I {
+			return nil, &sqlError{2627, 14, "Violation of PRIMARY KEY constraint. Cannot insert duplicate key."}
+		}
+	}
+	return reqs, nil
+}
+
+// caught reports whether err is one that TRY and CATCH see: not the end of the
+// request, nor what is found out when a statement is compiled.
+func caught(err error) (*sqlError, bool) {
+	var failed *sqlError
+	return failed, errors.As(err, &failed)
+}
+
+func renew(x *exec) error {
+	reqs, err := x.openJSON()
+	if err != nil {
+		return err
+	}
+	x.c.lockTimeout = 50 * time.Millisecond
+	now := x.clock()
+	t, err := x.target(kindLease, "SELECT", "UPDATE")
+	if err != nil {
+		return err
+	}
+	type key struct{ group, nonce string }
+	done := make(map[key]bool)
+	one := func(st *transaction, r *request, now int64) error {
+		e := t.rows[r.Group]
+		if e == nil {
+			return nil
+		}
+		return x.updateRow(st, e, func(q *leaseRow) bool {
+			if q.nonce != r.Nonce || q.expires <= now {
+				return false
+			}
+			stale := q.expires > now+q.ttl+q.ttl/20
+			switch {
+			case stale && q.ttl > r.TTL:
+				q.expires = now + q.ttl
+			case stale || q.expires <= now+r.TTL:
+				q.expires, q.ttl = now+r.TTL, r.TTL
+			}
+			if r.Metadata != nil {
+				q.metadata = string(r.Metadata)
+			}
+			return true
+		}, func(leaseRow) { done[key{r.Group, r.Nonce}] = true })
+	}
+	err = x.statement(func(st *transaction) error {
+		for _, r := range reqs {
+			if err := one(st, r, now); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		if _, ok := caught(err); !ok {
+			return err
+		}
+		clear(done)
+		x.c.lockTimeout = time.Millisecond
+		for _, r := range reqs {
+			if err := x.between(); err != nil {
+				return err
+			}
+			err := x.statement(func(st *transaction) error { return one(st, r, x.clock()) })
+			if failed, ok := caught(err); ok {
+				r.number = failed.number
+			} else if err != nil {
+				return err
+			}
+		}
+	}
+	rows := make([][]any, 0, len(reqs))
+	for _, r := range reqs {
+		renewed := 0
+		if done[key{r.Group, r.Nonce}] {
+			renewed = 1
+		}
+		rows = append(rows, []any{r.I, int64(r.number), renewed, x.tranCount()})
+	}
+	x.p.result([]column{{"i", integer}, {"num", integer}, {"renewed", integer}, {"trancount", integer}}, rows)
+	return nil
+}
+
+func resign(x *exec) error {
+	x.c.lockTimeout = 200 * time.Millisecond
+	now := x.clock()
+	t, err := x.target(kindLease, "SELECT", "UPDATE")
+	if err != nil {
+		return err
+	}
+	ended := 0
+	err = x.update(t.entry(x.str("grp")), func(r *leaseRow) bool {
+		if r.nonce != x.str("nonce") || r.expires <= now {
+			return false
+		}
+		r.lastNonce, r.nonce, r.participant, r.metadata, r.expires = r.nonce, "", "", nil, 0
+		return true
+	}, func(leaseRow) { ended++ })
+	if err != nil {
+		return err
+	}
+	x.p.result([]column{{"ended", integer}, {"trancount", integer}}, [][]any{{ended, x.tranCount()}})
+	return nil
+}
+
+func leader(x *exec) error {
+	x.c.lockTimeout = 200 * time.Millisecond
+	now := x.clock()
+	t, err := x.target(kindLease, "SELECT")
+	if err != nil {
+		return err
+	}
+	e := t.entry(x.str("grp"))
+	if err := x.wait(e); err != nil {
+		return err
+	}
+	var rows [][]any
+	if r, ok := e.row.(leaseRow); ok {
+		rows = append(rows, []any{r.nonce, r.participant, r.token, r.acquired, r.expires, r.ttl, r.metadata, now})
+	}
+	x.p.result([]column{{"nonce", nvarchar}, {"participant", nvarchar}, {"token", bigint}, {"acquired_us", bigint},
+		{"expires_us", bigint}, {"ttl_us", bigint}, {"metadata", nvarchar}, {"now_us", bigint}}, rows)
+	return nil
+}
+
+func leaders(x *exec) error {
+	reqs, err := x.openJSON()
+	if err != nil {
+		return err
+	}
+	x.c.lockTimeout = 50 * time.Millisecond
+	now := x.clock()
+	t, err := x.target(kindLease, "SELECT")
+	if err != nil {
+		return err
+	}
+	seen := make(map[int]leaseRow)
+	one := func(r *request) error {
+		e := t.rows[r.Group]
+		if e == nil {
+			return nil
+		}
+		if err := x.wait(e); err != nil {
+			return err
+		}
+		if row, ok := e.row.(leaseRow); ok {
+			seen[r.I] = row
+		}
+		return nil
+	}
+	for _, r := range reqs {
+		if err = one(r); err != nil {
+			break
+		}
+	}
+	if err != nil {
+		if _, ok := caught(err); !ok {
+			return err
+		}
+		clear(seen)
+		x.c.lockTimeout = time.Millisecond
+		for _, r := range reqs {
+			if err := x.between(); err != nil {
+				return err
+			}
+			err := one(r)
+			if failed, ok := caught(err); ok {
+				r.number = failed.number
+			} else if err != nil {
+				return err
+			}
+		}
+	}
+	rows := make([][]any, 0, len(reqs))
+	for _, r := range reqs {
+		cells := []any{r.I, int64(r.number), nil, nil, nil, nil, nil, nil, nil, now}
+		if s, ok := seen[r.I]; ok {
+			copy(cells[2:], []any{s.nonce, s.participant, s.token, s.acquired, s.expires, s.ttl, s.metadata})
+		}
+		rows = append(rows, cells)
+	}
+	x.p.result([]column{{"i", integer}, {"num", integer}, {"nonce", nvarchar}, {"participant", nvarchar}, {"token", bigint}, {"acquired_us", bigint},
+		{"expires_us", bigint}, {"ttl_us", bigint}, {"metadata", nvarchar}, {"now_us", bigint}}, rows)
+	return nil
+}
+
+func probe(x *exec) error {
+	if x.s.opts.NoOpenJSON {
+		return &sqlError{208, 16, "Invalid object name 'OPENJSON'."}
+	}
+	found := 0
+	if m := tableName.FindStringSubmatch(x.str("name")); m != nil && x.s.tables[tableKey(unquote(m[1]), unquote(m[2]))] != nil {
+		found = 1
+	}
+	schema := 0
+	if x.s.schemas[x.str("schema")] {
+		schema = 1
+	}
+	x.p.result([]column{{"found", integer}, {"has_schema", integer}, {"has_openjson", integer}}, [][]any{{found, schema, 1}})
+	return nil
+}
+
+func durability(x *exec) error {
+	x.p.result([]column{{"delayed_durability", integer}}, [][]any{{x.s.opts.DelayedDurability}})
+	return nil
+}
+
+func createTable(x *exec) error { return x.create(kindLease) }
+
+func (x *exec) create(kind string) error {
+	if !x.c.may("CREATE TABLE") {
+		return &sqlError{262, 14, "CREATE TABLE permission denied in database."}
+	}
+	if !x.s.schemas[x.schema] {
+		return &sqlError{2760, 16, "The specified schema name \"" + x.schema + "\" either does not exist or you do not have permission to use it."}
+	}
+	key := tableKey(x.schema, x.table)
+	if x.s.tables[key] != nil {
+		return &sqlError{2714, 16, "There is already an object named '" + x.table + "' in the database."}
+	}
+	x.s.tables[key] = &table{name: x.table, kind: kind, rows: make(map[string]*entry)}
+	return nil
+}
