@@ -61,6 +61,8 @@ checks() {
 		(cd cmd/multilock && GOOS=$os go vet ./...)
 	done
 	go run ./tools/layers
+	say "documents"
+	go run ./tools/doccheck
 	say "staticcheck"
 	go run "$staticcheck" work
 }
@@ -69,11 +71,20 @@ install_servers
 [ $# -gt 0 ] || checks
 for dir in $(modules "$@"); do
 	say "$dir"
-	(cd "$dir" && go test -race -timeout 20m ./...)
+	(cd "$dir" && go test -race -timeout 30m ./...)
+	if [ "$dir" = core/simulation ]; then # the race detector leaves time for few schedules
+		(cd "$dir" && go test -v -timeout 30m ./... | grep -v '^=== ')
+	fi
 	# each module by itself too; commands have no replace lines, so that they can be
 	# installed, and stand alone only once the modules they need are released
 	if [ $# -eq 0 ] && { grep -q '^replace' "$dir/go.mod" || ! grep -q 'multilock-go/.* v' "$dir/go.mod"; }; then
 		(cd "$dir" && GOWORK=off go vet ./...)
+	fi
+done
+for dir in examples/custombackend; do # outside the workspace, as a third party's would be
+	if [ $# -eq 0 ] || [[ " $* " == *" $(basename "$dir") "* ]]; then
+		say "$dir"
+		(cd "$dir" && GOWORK=off go vet ./... && GOWORK=off go test -race -timeout 20m ./...)
 	fi
 done
 if [ $# -eq 0 ]; then

@@ -59,7 +59,7 @@ func TestBrokenElectors(t *testing.T) {
 			t.Run(rule+"/"+x.what, func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
-					res := Execute(&muted{T: t}, rule, electorHarness(model.None, x.construct))
+					res := Execute(&muted{T: t}, rule, electorHarness(x.store, x.construct))
 					if res.Outcome != Fail {
 						t.Errorf("with %s rule %s says %s (%s), want fail", x.what, rule, res.Outcome, res.Why)
 					} else {

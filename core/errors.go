@@ -94,9 +94,10 @@ func (e *OpError) Error() string {
 func (e *OpError) Unwrap() error { return e.Err }
 
 // certain reports whether an Acquire that returned err has been answered for
-// good: its nonce must not be sent again.
+// good: its nonce must not be sent again. ErrNotApplied is no such answer: it says
+// nothing about an earlier send of the nonce, which may have won.
 func certain(err error) bool {
 	var held *driver.HeldError
 	return err == nil || errors.As(err, &held) || errors.Is(err, driver.ErrResigned) ||
-		errors.Is(err, driver.ErrNotApplied) || errors.Is(err, ErrMisconfigured) || errors.Is(err, ErrClosed)
+		errors.Is(err, ErrMisconfigured) || errors.Is(err, ErrClosed)
 }

@@ -163,8 +163,10 @@ func TestHazardLifeOfANonce(t *testing.T) {
 				case 1, 2, 3:
 					return errTransport // uncertain: the same one again
 				case 4:
+					return driver.ErrNotApplied // says nothing about the sends before
+				case 5:
 					certain[r.Nonce] = true
-					return driver.ErrNotApplied // certain: another one
+					return &driver.HeldError{Record: driver.Record{Remaining: time.Millisecond}} // certain: another one
 				}
 				return nil
 			}
@@ -193,7 +195,7 @@ func TestHazardLifeOfANonce(t *testing.T) {
 		if len(n.bad) > 0 {
 			t.Error(n.bad)
 		}
-		if len(a) != 6 || a[0] != a[1] || a[1] != a[2] || a[2] != a[3] || a[3] == a[4] || a[4] == a[5] {
+		if len(a) != 7 || a[0] != a[1] || a[1] != a[2] || a[2] != a[3] || a[3] != a[4] || a[4] == a[5] || a[5] == a[6] {
 			t.Errorf("nonces of the attempts: %v", a)
 		}
 	})

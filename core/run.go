@@ -279,12 +279,15 @@ func (r *run) attempt(c *candidate, giveUp <-chan struct{}) *acquireCall {
 			e.lateGrant(c, a)
 		}
 	}
-	unsent := func(err error) *acquireCall {
+	forget := func() { // nothing of this nonce can be, or become, executed
 		if fresh {
 			e.mu.Lock()
 			c.sent = false
 			e.mu.Unlock()
 		}
+	}
+	unsent := func(err error) *acquireCall {
+		forget()
 		return &acquireCall{req: a.req, start: start, err: err}
 	}
 	if err := e.b.calls.submit(call, false); err != nil {
@@ -301,8 +304,11 @@ func (r *run) attempt(c *candidate, giveUp <-chan struct{}) *acquireCall {
 	if !call.answered() {
 		return &acquireCall{req: a.req, start: start, err: errAbandoned}
 	}
-	if a.err == nil {
+	switch {
+	case a.err == nil:
 		e.metadataSent(meta.version)
+	case errors.Is(a.err, driver.ErrNotApplied):
+		forget()
 	}
 	return a
 }

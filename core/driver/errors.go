@@ -17,9 +17,9 @@ var (
 	ErrClosed = errors.New("multilock: closed")
 	// ErrResigned refuses an Acquire with the nonce that resigned last.
 	ErrResigned = errors.New("multilock: the nonce has resigned")
-	// ErrNotApplied says that a request certainly changed nothing and may be
-	// sent again soon: a lock time-out, a serialization failure, a refused
-	// connection.
+	// ErrNotApplied says that this very request certainly changed nothing and may
+	// be sent again soon: a lock time-out, a serialization failure, a refused
+	// connection. It says nothing about earlier sends of the same request.
 	ErrNotApplied = errors.New("multilock: not applied")
 	// ErrMisconfigured says that retrying cannot help until somebody changes the
 	// configuration: a wrong password, a missing privilege or table, a forbidden

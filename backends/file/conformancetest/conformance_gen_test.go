@@ -550,6 +550,26 @@ func TestELEBlocking(t *testing.T) {
 	conformance.RunRule(t, "ELE-blocking", newHarness)
 }
 
+// ELE-try: TryAcquire makes one attempt and keeps what it wins.
+func TestELETry(t *testing.T) {
+	conformance.RunRule(t, "ELE-try", newHarness)
+}
+
+// ELE-follower: a follower that stops leaves no trace.
+func TestELEFollower(t *testing.T) {
+	conformance.RunRule(t, "ELE-follower", newHarness)
+}
+
+// ELE-view: everybody sees the leader, nobody a dead one.
+func TestELEView(t *testing.T) {
+	conformance.RunRule(t, "ELE-view", newHarness)
+}
+
+// NAM-invalid: invalid names and options are refused before anything is sent.
+func TestNAMInvalid(t *testing.T) {
+	conformance.RunRule(t, "NAM-invalid", newHarness)
+}
+
 // ELE-recampaign: Run campaigns again, and never runs two works.
 func TestELERecampaign(t *testing.T) {
 	conformance.RunRule(t, "ELE-recampaign", newHarness)
@@ -593,26 +613,6 @@ func TestELELateAcquire(t *testing.T) {
 // ELE-overrun: a lease lost while draining is told.
 func TestELEOverrun(t *testing.T) {
 	conformance.RunRule(t, "ELE-overrun", newHarness)
-}
-
-// ELE-try: TryAcquire makes one attempt and keeps what it wins.
-func TestELETry(t *testing.T) {
-	conformance.RunRule(t, "ELE-try", newHarness)
-}
-
-// ELE-follower: a follower that stops leaves no trace.
-func TestELEFollower(t *testing.T) {
-	conformance.RunRule(t, "ELE-follower", newHarness)
-}
-
-// ELE-view: everybody sees the leader, nobody a dead one.
-func TestELEView(t *testing.T) {
-	conformance.RunRule(t, "ELE-view", newHarness)
-}
-
-// NAM-invalid: invalid names and options are refused before anything is sent.
-func TestNAMInvalid(t *testing.T) {
-	conformance.RunRule(t, "NAM-invalid", newHarness)
 }
 
 // SIZ-leader: one renewal per heartbeat for all terms of a process.

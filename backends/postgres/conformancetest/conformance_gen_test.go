@@ -550,6 +550,26 @@ func TestELEBlocking(t *testing.T) {
 	conformance.RunRule(t, "ELE-blocking", newHarness)
 }
 
+// ELE-try: TryAcquire makes one attempt and keeps what it wins.
+func TestELETry(t *testing.T) {
+	conformance.RunRule(t, "ELE-try", newHarness)
+}
+
+// ELE-follower: a follower that stops leaves no trace.
+func TestELEFollower(t *testing.T) {
+	conformance.RunRule(t, "ELE-follower", newHarness)
+}
+
+// ELE-view: everybody sees the leader, nobody a dead one.
+func TestELEView(t *testing.T) {
+	conformance.RunRule(t, "ELE-view", newHarness)
+}
+
+// NAM-invalid: invalid names and options are refused before anything is sent.
+func TestNAMInvalid(t *testing.T) {
+	conformance.RunRule(t, "NAM-invalid", newHarness)
+}
+
 // ELE-recampaign: Run campaigns again, and never runs two works.
 func TestELERecampaign(t *testing.T) {
 	conformance.RunRule(t, "ELE-recampaign", newHarness)
@@ -593,26 +613,6 @@ func TestELELateAcquire(t *testing.T) {
 // ELE-overrun: a lease lost while draining is told.
 func TestELEOverrun(t *testing.T) {
 	conformance.RunRule(t, "ELE-overrun", newHarness)
-}
-
-// ELE-try: TryAcquire makes one attempt and keeps what it wins.
-func TestELETry(t *testing.T) {
-	conformance.RunRule(t, "ELE-try", newHarness)
-}
-
-// ELE-follower: a follower that stops leaves no trace.
-func TestELEFollower(t *testing.T) {
-	conformance.RunRule(t, "ELE-follower", newHarness)
-}
-
-// ELE-view: everybody sees the leader, nobody a dead one.
-func TestELEView(t *testing.T) {
-	conformance.RunRule(t, "ELE-view", newHarness)
-}
-
-// NAM-invalid: invalid names and options are refused before anything is sent.
-func TestNAMInvalid(t *testing.T) {
-	conformance.RunRule(t, "NAM-invalid", newHarness)
 }
 
 // SIZ-leader: one renewal per heartbeat for all terms of a process.
@@ -1177,6 +1177,26 @@ func TestPgBouncerELEBlocking(t *testing.T) {
 	conformance.RunRule(t, "ELE-blocking", newPgBouncerHarness)
 }
 
+// ELE-try: TryAcquire makes one attempt and keeps what it wins.
+func TestPgBouncerELETry(t *testing.T) {
+	conformance.RunRule(t, "ELE-try", newPgBouncerHarness)
+}
+
+// ELE-follower: a follower that stops leaves no trace.
+func TestPgBouncerELEFollower(t *testing.T) {
+	conformance.RunRule(t, "ELE-follower", newPgBouncerHarness)
+}
+
+// ELE-view: everybody sees the leader, nobody a dead one.
+func TestPgBouncerELEView(t *testing.T) {
+	conformance.RunRule(t, "ELE-view", newPgBouncerHarness)
+}
+
+// NAM-invalid: invalid names and options are refused before anything is sent.
+func TestPgBouncerNAMInvalid(t *testing.T) {
+	conformance.RunRule(t, "NAM-invalid", newPgBouncerHarness)
+}
+
 // ELE-recampaign: Run campaigns again, and never runs two works.
 func TestPgBouncerELERecampaign(t *testing.T) {
 	conformance.RunRule(t, "ELE-recampaign", newPgBouncerHarness)
@@ -1220,26 +1240,6 @@ func TestPgBouncerELELateAcquire(t *testing.T) {
 // ELE-overrun: a lease lost while draining is told.
 func TestPgBouncerELEOverrun(t *testing.T) {
 	conformance.RunRule(t, "ELE-overrun", newPgBouncerHarness)
-}
-
-// ELE-try: TryAcquire makes one attempt and keeps what it wins.
-func TestPgBouncerELETry(t *testing.T) {
-	conformance.RunRule(t, "ELE-try", newPgBouncerHarness)
-}
-
-// ELE-follower: a follower that stops leaves no trace.
-func TestPgBouncerELEFollower(t *testing.T) {
-	conformance.RunRule(t, "ELE-follower", newPgBouncerHarness)
-}
-
-// ELE-view: everybody sees the leader, nobody a dead one.
-func TestPgBouncerELEView(t *testing.T) {
-	conformance.RunRule(t, "ELE-view", newPgBouncerHarness)
-}
-
-// NAM-invalid: invalid names and options are refused before anything is sent.
-func TestPgBouncerNAMInvalid(t *testing.T) {
-	conformance.RunRule(t, "NAM-invalid", newPgBouncerHarness)
 }
 
 // SIZ-leader: one renewal per heartbeat for all terms of a process.
