@@ -113,6 +113,7 @@ var patternContainer = regexp.MustCompile("^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")
 func (o Options) Validate() error {
 	o = o.withDefaults()
 	faults := slices.Concat(o.checkConnection(), o.check())
+	faults = append(faults, o.validate(false))
 	return errors.Join(faults...)
 }
 
@@ -158,6 +159,7 @@ func (o Options) forClient() (Options, error) {
 	}
 	o = o.withDefaults()
 	faults = append(faults, o.check()...)
+	faults = append(faults, o.validate(true))
 	return o, errors.Join(faults...)
 }
 
@@ -250,6 +252,9 @@ func parseURL(raw string) (Options, []error) {
 	if u.Fragment != "" {
 		// Most likely a password with a # in it, which cuts the URL short.
 		faults = append(faults, invalid("azblob URL", "", "must have no fragment; write # as %23"))
+	}
+	if err := o.fromURL(u); err != nil {
+		faults = append(faults, err)
 	}
 	for _, set := range own {
 		if err := set(&o); err != nil {

@@ -14,11 +14,11 @@ import (
 
 // renewal is one entry of the renew statement's @reqs.
 type renewal struct {
-	I        int     `json:"i"`
-	Group    string  `json:"g"`
-	Nonce    string  `json:"n"`
-	TTL      int64   `json:"t"`
-	Metadata *string `json:"m,omitempty"`
+	I        int             `json:"i"`
+	Group    string          `json:"g"`
+	Nonce    string          `json:"n"`
+	TTL      int64           `json:"t"`
+	Metadata json.RawMessage `json:"m,omitempty"` // not a string: some servers do not undo its escapes
 
 	indices []int // the requests it answers
 }
@@ -86,8 +86,7 @@ func newRenewals(reqs []driver.RenewRequest) ([]*renewal, error) {
 			if err != nil {
 				return nil, err
 			}
-			text := string(b)
-			r.Metadata = &text
+			r.Metadata = b
 		}
 	}
 	return batch, nil

@@ -56,7 +56,7 @@ func TestRenewalsOfOneTermAreMerged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(batch) != 2 || len(batch[0].indices) != 3 || batch[0].TTL != 3_000_000 || *batch[0].Metadata != "{}" ||
+	if len(batch) != 2 || len(batch[0].indices) != 3 || batch[0].TTL != 3_000_000 || string(batch[0].Metadata) != "{}" ||
 		batch[1].Metadata != nil || batch[1].I != 1 {
 		t.Errorf("%+v", batch)
 	}

@@ -126,10 +126,14 @@ func (h *Hook) Event(e zk.Event) {
 		if w := h.current; w != nil {
 			w.welcome = true
 			timeout, session := w.granted()
-			h.link = link{up: true, epoch: h.link.epoch + 1, session: session, timeout: timeout, opened: w.opened}
-			l := h.link
-			report = func() { o.connected(l) }
-			h.tell()
+			again := session == h.link.session
+			h.link = link{epoch: h.link.epoch + 1, session: session, timeout: timeout, opened: w.opened}
+			epoch := h.link.epoch
+			if again {
+				time.AfterFunc(watchesLimit, func() { h.bringUp(w, epoch) })
+			} else {
+				report = func() { h.bringUp(w, epoch) }
+			}
 		}
 	case e.Type == zk.EventSession && e.State == zk.StateExpired:
 		h.link.up, h.link.session = false, 0
@@ -140,6 +144,9 @@ func (h *Hook) Event(e zk.Event) {
 		h.tell()
 	case e.Type == zk.EventSession && e.State == zk.StateDisconnected:
 		h.link.up = false
+		if h.current != nil {
+			h.current.over = true
+		}
 		h.tell()
 	case e.Type == zk.EventNotWatching:
 		if errors.Is(e.Err, zk.ErrClosing) { // closed while there was no connection
@@ -213,32 +220,66 @@ func (h *Hook) detach() {
 }
 
 // wire reads along the beginning of what the server sends, the answer to the
-// request for a session, and notices the request that ends the session. welcome
-// is guarded by the Hook.
+// request for a session, and notices the requests that end the session and that
+// move watches. welcome and over are guarded by the Hook.
 type wire struct {
 	net.Conn
 	hook    *Hook
 	opened  time.Time
 	head    []byte
-	welcome bool
+	welcome bool // it has a session
+	over    bool // it is closed
 }
 
 // welcomeSize is the length, the protocol version, the granted time-out in
 // milliseconds and the session.
 const welcomeSize = 4 + 4 + 4 + 8
 
-// closeSession is the operation that ends a session.
-const closeSession = -11
+// Operations of the protocol.
+const (
+	closeSession = -11
+	setWatches   = 101
+)
 
 // Write tells the observer of the end of the session before the server can know
 // of it. The library writes each packet at once: its length, a number, the
 // operation.
 func (w *wire) Write(b []byte) (int, error) {
-	if w.welcome && len(b) >= 12 && int32(binary.BigEndian.Uint32(b[8:])) == closeSession {
-		w.hook.ending()
+	h := w.hook
+	h.wrote.Store(int64(time.Since(h.born)))
+	if len(b) >= 12 && h.welcomed(w) {
+		switch int32(binary.BigEndian.Uint32(b[8:])) {
+		case closeSession:
+			h.ending()
+		case setWatches:
+			l, _, _ := h.look()
+			h.bringUp(w, l.epoch)
+		}
 	}
-	w.hook.wrote.Store(int64(time.Since(w.hook.born)))
 	return w.Conn.Write(b)
+}
+
+// watchesLimit is how long a connection that takes up a session again waits for
+// the library to begin to move its watches, if it has any.
+const watchesLimit = 50 * time.Millisecond
+
+// bringUp lets the connection be used. For a session that was taken up again that
+// is not before the library has begun to move its watches to the new connection:
+// it reads its newest transaction id for that without a lock, while the answer to
+// any request of ours would change it.
+func (h *Hook) bringUp(w *wire, epoch uint64) {
+	h.mu.Lock()
+	if h.current != w || h.link.epoch != epoch || h.link.up || w.over {
+		h.mu.Unlock()
+		return
+	}
+	h.link.up = true
+	l, o := h.link, h.observer
+	h.tell()
+	h.mu.Unlock()
+	if o != nil {
+		o.connected(l)
+	}
 }
 
 // ending is run when the client is being closed.
@@ -259,6 +300,7 @@ func (h *Hook) ending() {
 
 func (w *wire) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
+	_ = w.hook.wrote.Load() // what was done before a request was written is done before its answer is read
 	if n > 0 {
 		w.hook.heard.Store(int64(time.Since(w.hook.born)))
 	}

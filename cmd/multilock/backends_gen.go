@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 
+	"github.com/multilock/multilock-go/backends/azblob"
 	"github.com/multilock/multilock-go/backends/consul"
 	"github.com/multilock/multilock-go/backends/file"
 	"github.com/multilock/multilock-go/backends/memory"
@@ -26,6 +27,7 @@ type backend struct {
 
 // backends are all of them, sorted by name.
 var backends = []backend{
+	{"azblob", "Azure Blob Storage", "A blob per group under a lease of 15 to 60 seconds; followers poll, since the store neither pushes nor tells the remaining time.", []string{"azblob"}, "azblob://account.blob.core.windows.net/leader-election", azblob.OpenURL},
 	{"consul", "Consul", "Sessions shared by all groups, keys acquired by compare-and-set, followers woken by blocking queries.", []string{"consul"}, "consul://localhost:8500", consul.OpenURL},
 	{"file", "File", "Processes of one host, over a directory; the kernel tells of a dead leader at once.", []string{"file"}, "file:///var/lib/app/leaders", file.OpenURL},
 	{"memory", "Memory", "Electors of one process, for tests, demos and single-process programs.", []string{"memory"}, "memory://name", memory.OpenURL},

@@ -15,6 +15,6 @@ if [ -x "$dir/consul" ]; then
 fi
 mkdir -p "$dir"
 cd "$(dirname "$0")/build"
-GOWORK=off go build -trimpath -o "$dir/consul.$$" github.com/hashicorp/consul
+GOWORK=off go build -o "$dir/consul.$$" github.com/hashicorp/consul
 mv "$dir/consul.$$" "$dir/consul"
 echo "built $dir/consul"

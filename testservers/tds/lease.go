@@ -155,11 +155,11 @@ func (x *exec) updateRow(st *transaction, e *entry, change func(*leaseRow) bool,
 
 // request is an entry of @reqs.
 type request struct {
-	I        int     `json:"i"`
-	Group    string  `json:"g"`
-	Nonce    string  `json:"n"`
-	TTL      int64   `json:"t"`
-	Metadata *string `json:"m"`
+	I        int             `json:"i"`
+	Group    string          `json:"g"`
+	Nonce    string          `json:"n"`
+	TTL      int64           `json:"t"`
+	Metadata json.RawMessage `json:"m"`
 	number   int32
 }
 
@@ -218,7 +218,7 @@ func renew(x *exec) error {
 				q.expires, q.ttl = now+r.TTL, r.TTL
 			}
 			if r.Metadata != nil {
-				q.metadata = *r.Metadata
+				q.metadata = string(r.Metadata)
 			}
 			return true
 		}, func(leaseRow) { done[key{r.Group, r.Nonce}] = true })

@@ -19,7 +19,7 @@ DECLARE @done TABLE (
 );
 INSERT INTO @req (i, grp, nonce, ttl, metadata, num)
 SELECT j.i, j.g, j.n, j.t, j.m, 0
-FROM OPENJSON(@reqs) WITH (i int '$.i', g nvarchar(255) '$.g', n nvarchar(36) '$.n', t bigint '$.t', m nvarchar(max) '$.m') AS j;
+FROM OPENJSON(@reqs) WITH (i int '$.i', g nvarchar(255) '$.g', n nvarchar(36) '$.n', t bigint '$.t', m nvarchar(max) '$.m' AS JSON) AS j;
 SET @locked = 0;
 SET LOCK_TIMEOUT 50;
 SET @now = DATEDIFF_BIG(microsecond, CAST('19700101' AS datetime2), SYSUTCDATETIME());

@@ -13,7 +13,7 @@ import (
 
 func TestTokenIsTheTransactionThatAcquired(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := steadyWorld(t)
 	a, b := w.open(), w.open()
 	term := a.win("g")
 	conn := w.conn()
@@ -43,7 +43,7 @@ func TestTokenIsTheTransactionThatAcquired(t *testing.T) {
 	if _, lock, err = conn.Get(w.root + "/g/lock"); err != nil || lock.Mzxid == lock.Czxid {
 		t.Fatalf("metadata did not write: %+v, %v", lock, err)
 	}
-	if rec := b.held("g"); rec.Token != term.Token || rec.Nonce != term.Nonce || rec.Remaining != driver.RemainingUnknown || rec.TTL != ttl {
+	if rec := b.held("g"); rec.Token != term.Token || rec.Nonce != term.Nonce || rec.Remaining != driver.RemainingUnknown || rec.TTL != w.ttl {
 		t.Fatalf("held by %+v", rec)
 	}
 	a.resign(term)
@@ -55,7 +55,7 @@ func TestTokenIsTheTransactionThatAcquired(t *testing.T) {
 
 func TestNonceLife(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := steadyWorld(t)
 	a, b := w.open(), w.open()
 	req := request("g")
 	term, first, err := a.try(req)
@@ -121,7 +121,7 @@ func TestLateRequestsOfALostTermTouchNoSuccessor(t *testing.T) {
 
 func TestTwoNoncesThroughOneSession(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := steadyWorld(t)
 	a := w.open()
 	one := a.win("g")
 	if rec := a.held("g"); rec.Nonce != one.Nonce {
@@ -184,7 +184,7 @@ func TestUnrenewedTermEndsInALivingSession(t *testing.T) {
 
 func TestOperatorRemovesOrReplacesTheRecord(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := steadyWorld(t)
 	conn := w.conn()
 	for _, group := range []string{"lock", "both", "foreign", "copied"} {
 		t.Run(group, func(t *testing.T) {
@@ -235,7 +235,7 @@ func TestOperatorRemovesOrReplacesTheRecord(t *testing.T) {
 
 func TestPushOnResignRemovalAndExpiry(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := steadyWorld(t)
 	a, b := w.open(), w.open()
 	s, sub := b.watch()
 	add := func(group string) {
@@ -276,7 +276,7 @@ func TestPushOnResignRemovalAndExpiry(t *testing.T) {
 
 func TestMisconfiguration(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := steadyWorld(t)
 	conn := w.conn()
 	locked := fmt.Sprintf("/locked%d", run)
 	if _, err := conn.Create(locked, nil, 0, zk.DigestACL(zk.PermAll, "u", "p")); err != nil {
@@ -324,7 +324,7 @@ func TestMisconfiguration(t *testing.T) {
 
 func TestParentsAreMadeAgain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := steadyWorld(t)
 	a, b := w.open(), w.open()
 	term := a.win("g")
 	a.keeps(term)
@@ -356,7 +356,7 @@ func TestParentsAreMadeAgain(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := steadyWorld(t)
 	a, b := w.open(), w.open()
 	term := a.win("g")
 	mine := b.win("mine")

@@ -57,7 +57,7 @@ func TestSessionExpiry(t *testing.T) {
 
 func TestReconnectKeepsTermsAndWatches(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := steadyWorld(t)
 	a, pa := w.linked()
 	b, pb := w.linked()
 	s, sub := b.watch()
@@ -75,7 +75,7 @@ func TestReconnectKeepsTermsAndWatches(t *testing.T) {
 			return s.all >= i+1
 		})
 		for _, r := range a.renewFor(patience, nil, term, other) {
-			if r.Err != nil || r.Granted < ttl/2 {
+			if r.Err != nil || r.Granted < w.ttl/2 {
 				t.Fatalf("renewal after a reconnect: %+v", r)
 			}
 		}
@@ -207,7 +207,7 @@ func (c gatedConn) Write(b []byte) (int, error) {
 func (w *world) own(dial zk.Dialer) (*client, *zk.Conn) {
 	w.t.Helper()
 	h := zookeeper.NewHook(dial, nil)
-	conn, _, err := zk.Connect(w.servers, ttl, zk.WithDialer(h.Dial), zk.WithEventCallback(h.Event), zk.WithLogInfo(false))
+	conn, _, err := zk.Connect(w.servers, w.ttl, zk.WithDialer(h.Dial), zk.WithEventCallback(h.Event), zk.WithLogInfo(false))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func (c *client) heldEventually(group string) {
 // The terms of a client that its owner closes end before anybody can follow.
 func TestClientClosedByItsOwner(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := steadyWorld(t)
 	a, conn := w.own(nil)
 	b := w.open()
 	s, _ := a.watch()
@@ -336,7 +336,7 @@ func TestClientClosedByItsOwner(t *testing.T) {
 // A driver leaves no records behind in a client that goes on without it.
 func TestCloseLeavesTheOwnersClientClean(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := steadyWorld(t)
 	a, conn := w.own(nil)
 	b := w.open()
 	a.keeps(a.win("g"))
@@ -364,7 +364,7 @@ func onlyOthers(names []string, conn *zk.Conn) bool {
 // Thousands of requests by many goroutines share one connection.
 func TestOneConnectionForAll(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := steadyWorld(t)
 	a, p := w.linked()
 	const groups = 200
 	terms := make([]driver.Term, groups)

@@ -57,9 +57,21 @@ type world struct {
 	t       testing.TB
 	servers []string
 	root    string
+	ttl     time.Duration
 }
 
 func newWorld(t testing.TB) *world { return worldOn(t, addrs()...) }
+
+// steadyWorld is for tests in which nothing shall expire: its sessions last as
+// long as the server allows.
+func steadyWorld(t testing.TB) *world {
+	w := newWorld(t)
+	w.ttl = max(ttl, 60*tick)
+	if elsewhere != nil {
+		w.ttl = 20 * tick
+	}
+	return w
+}
 
 // addrs are the servers that most tests use.
 func addrs() []string {
@@ -78,11 +90,11 @@ func ownServers(t *testing.T) {
 }
 
 func worldOn(t testing.TB, servers ...string) *world {
-	return &world{t: t, servers: servers, root: fmt.Sprintf("/test%d-%d/nested", run, roots.Add(1))}
+	return &world{t: t, servers: servers, ttl: ttl, root: fmt.Sprintf("/test%d-%d/nested", run, roots.Add(1))}
 }
 
 func (w *world) options() zookeeper.Options {
-	return zookeeper.Options{Servers: w.servers, RootPath: w.root, SessionTimeout: ttl, Tick: tick}
+	return zookeeper.Options{Servers: w.servers, RootPath: w.root, SessionTimeout: w.ttl, Tick: tick}
 }
 
 // open returns another client.
@@ -129,6 +141,7 @@ func request(group string) driver.AcquireRequest {
 
 func (c *client) try(req driver.AcquireRequest) (driver.Term, driver.Grant, error) {
 	c.t.Helper()
+	req.TTL = c.info.MaxTTL
 	g, err := c.Acquire(within(patience), req)
 	return driver.Term{Group: req.Group, Participant: req.Participant, Token: g.Token, Nonce: req.Nonce}, g, err
 }
@@ -139,7 +152,7 @@ func (c *client) win(group string) driver.Term {
 	if err != nil {
 		c.t.Fatalf("acquire %s: %v", group, err)
 	}
-	if g.Granted <= 0 || g.Granted > ttl || g.Token == 0 || time.Since(g.AcquiredAt).Abs() > time.Minute {
+	if g.Granted <= 0 || g.Granted > c.info.MaxTTL || g.Token == 0 || time.Since(g.AcquiredAt).Abs() > time.Minute {
 		c.t.Fatalf("grant %+v", g)
 	}
 	return term
@@ -177,7 +190,7 @@ func (c *client) renew(t driver.Term) driver.RenewResult {
 func (c *client) renewFor(d time.Duration, metadata map[string]string, terms ...driver.Term) []driver.RenewResult {
 	var reqs []driver.RenewRequest
 	for _, t := range terms {
-		reqs = append(reqs, driver.RenewRequest{Term: t, TTL: ttl, Metadata: metadata})
+		reqs = append(reqs, driver.RenewRequest{Term: t, TTL: c.info.MaxTTL, Metadata: metadata})
 	}
 	results := make([]driver.RenewResult, len(reqs))
 	for i := range results {
