@@ -61,6 +61,8 @@ checks() {
 		(cd cmd/multilock && GOOS=$os go vet ./...)
 	done
 	go run ./tools/layers
+	say "documents"
+	go run ./tools/doccheck
 	say "staticcheck"
 	go run "$staticcheck" work
 }

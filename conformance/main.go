@@ -16,9 +16,13 @@ import (
 // OpenURL opens the store of a URL; every backend exports one.
 type OpenURL func(ctx context.Context, url string) (*multilock.Backend, error)
 
-// mainCalled tells the rules that a child process of this test binary would know
-// what it is.
-var mainCalled atomic.Bool
+var (
+	// underMain says that Main runs the tests and will write the report.
+	underMain atomic.Bool
+	// mainCalled tells the rules that a child process of this test binary would
+	// know what it is.
+	mainCalled atomic.Bool
+)
 
 // Main runs the tests of a package, then after (a shared server's Close, say), and
 // writes the report. Call it from TestMain. In a child process of the kit it runs no tests: it takes part in an
@@ -30,6 +34,7 @@ func Main(m *testing.M, open OpenURL, after ...func()) {
 	if spec := os.Getenv(childEnv); spec != "" {
 		os.Exit(childMain(spec, open))
 	}
+	underMain.Store(true)
 	mainCalled.Store(open != nil)
 	moreAtOnce()
 	code := m.Run()

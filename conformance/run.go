@@ -26,7 +26,14 @@ const (
 // Run runs every rule as a subtest and writes the report when all are done.
 func Run(t *testing.T, newHarness func(TB) Harness) {
 	t.Helper()
-	t.Cleanup(func() { writeReport(t.Logf) })
+	t.Cleanup(func() {
+		if underMain.Load() { // which writes it at the end of all tests
+			return
+		}
+		if err := writeReport(t.Logf); err != nil {
+			t.Errorf("the report cannot be written: %v", err)
+		}
+	})
 	for _, rule := range allRules() {
 		t.Run(rule.ID, func(t *testing.T) { RunRule(t, rule.ID, newHarness) })
 	}

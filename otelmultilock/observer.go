@@ -95,14 +95,20 @@ func New(opts ...Option) (*Observer, error) {
 	x.reg, err = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		x.mu.Lock()
 		defer x.mu.Unlock()
+		// Two electors of one group in this process are one series: the one that leads.
+		tokens := make(map[key]uint64, len(x.state))
 		for k, s := range x.state {
+			k.participant = ""
+			tokens[k] = max(tokens[k], s.token)
+		}
+		for k, highest := range tokens {
 			leads := int64(0)
-			if s.token != 0 {
+			if highest != 0 {
 				leads = 1
 			}
 			attrs := metric.WithAttributes(attribute.String(AttrBackend, k.backend), attribute.String(AttrGroup, k.group))
 			o.ObserveInt64(leader, leads, attrs)
-			o.ObserveInt64(token, int64(s.token), attrs)
+			o.ObserveInt64(token, int64(highest), attrs)
 		}
 		return nil
 	}, leader, token)

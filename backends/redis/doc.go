@@ -40,7 +40,7 @@
 //     newest writes. If that is the acquisition, two may lead until the renewal of
 //     the first fails. WaitReplicas narrows this, it cannot exclude it.
 //   - maxmemory-policy allkeys-* is refused as a misconfiguration where INFO tells
-//     it.
+//     it. Each server is asked once.
 //
 // In all these cases tokens still increase, since each is at least the server's
 // clock in microseconds: let the resource check them.

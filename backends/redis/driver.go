@@ -42,9 +42,8 @@ type redisDriver struct {
 func newDriver(o Options) (*redisDriver, error) {
 	d := &redisDriver{
 		o: o, sharded: o.isCluster(),
-		calls: newLane(o), renewals: newLane(o), hedge: newLane(o), pushes: newLane(o),
+		calls: newLane(o), renewals: newLane(o), hedge: newOnce(o), pushes: newLane(o),
 	}
-	d.hedge.once = true // a fresh connection is what a hedge is for
 	return d, nil
 }
 

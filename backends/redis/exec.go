@@ -92,32 +92,34 @@ func (b *batch) run(ctx context.Context, c goredis.UniversalClient, single bool)
 	var wg sync.WaitGroup
 	for node, part := range nodes {
 		wg.Go(func() {
-			moved := b.node(ctx, node, node.Options().Addr, part, single)
+			moved, failed := b.node(ctx, node, node.Options().Addr, part, single)
+			if failed || len(moved) > 0 {
+				cluster.ReloadState(ctx) // another may have the slots now; the SDK does not see our errors
+			}
 			if len(moved) == 0 {
 				return
 			}
-			// The slots are elsewhere, or on their way: let the SDK find them.
-			cluster.ReloadState(ctx)
 			if b.wait > 0 {
 				for _, i := range moved {
 					b.tell(i, nil, fmt.Errorf("%w: redis: the slot of the group has moved", driver.ErrNotApplied))
 				}
 				return
 			}
-			b.pipe(ctx, cluster, moved, false)
+			_, _ = b.pipe(ctx, cluster, moved, false) // it follows redirections itself
 		})
 	}
 	wg.Wait()
 }
 
-// node sends the calls of part to one server and returns those it has redirected.
-func (b *batch) node(ctx context.Context, c goredis.UniversalClient, addr string, part []int, single bool) (moved []int) {
+// node sends the calls of part to one server. It returns those that were redirected
+// and whether others have failed.
+func (b *batch) node(ctx context.Context, c goredis.UniversalClient, addr string, part []int, single bool) (moved []int, failed bool) {
 	if b.policy {
 		if err := b.d.checkPolicy(ctx, c, addr); err != nil {
 			for _, i := range part {
 				b.tell(i, nil, err)
 			}
-			return nil
+			return nil, false
 		}
 	}
 	return b.pipe(ctx, c, part, single)
@@ -126,7 +128,7 @@ func (b *batch) node(ctx context.Context, c goredis.UniversalClient, addr string
 // pipe sends the calls of part in one pipeline. Those whose script the server has
 // not got, or in a form it does not understand, follow in further ones; those it
 // redirects are returned if c is one server, and followed by the SDK if not.
-func (b *batch) pipe(ctx context.Context, c goredis.UniversalClient, part []int, single bool) (moved []int) {
+func (b *batch) pipe(ctx context.Context, c goredis.UniversalClient, part []int, single bool) (moved []int, failed bool) {
 	_, follows := c.(*goredis.ClusterClient)
 	load := false
 	for round := 0; len(part) > 0; round++ {
@@ -167,12 +169,13 @@ func (b *batch) pipe(ctx context.Context, c goredis.UniversalClient, part []int,
 			case !follows && isRedirect(err):
 				moved = append(moved, i)
 			default:
+				failed = true
 				b.tell(i, nil, classify(ctx, err, single))
 			}
 		}
 		part = again
 	}
-	return moved
+	return moved, failed
 }
 
 // result is the reply of a command. One that was never sent, since no connection

@@ -36,10 +36,19 @@ type lane struct {
 // newLane makes a lane with a client of its own. It does no I/O.
 func newLane(o Options) *lane {
 	n := &network{open: make(map[*conn]struct{}), tls: o.tlsConfig()}
-	return &lane{c: newClient(o, n), net: n, turn: make(chan struct{}, 1)}
+	return &lane{c: newClient(o, n, -1), net: n, turn: make(chan struct{}, 1)}
 }
 
-func newClient(o Options, n *network) goredis.UniversalClient {
+// newOnce makes a lane that opens a connection for each call: whoever hedges
+// because a connection hangs wants none that has been idle for long.
+func newOnce(o Options) *lane {
+	n := &network{open: make(map[*conn]struct{}), tls: o.tlsConfig()}
+	return &lane{c: newClient(o, n, time.Nanosecond), net: n, turn: make(chan struct{}, 1), once: true}
+}
+
+// newClient makes a client that reuses a connection unless it was idle for longer
+// than idle.
+func newClient(o Options, n *network, idle time.Duration) goredis.UniversalClient {
 	return goredis.NewUniversalClient(&goredis.UniversalOptions{
 		Addrs:            o.Addrs,
 		IsClusterMode:    o.isCluster(),
@@ -57,7 +66,7 @@ func newClient(o Options, n *network) goredis.UniversalClient {
 		WriteTimeout:          ioTimeout,
 		PoolTimeout:           ioTimeout,
 		ContextTimeoutEnabled: true,
-		ConnMaxIdleTime:       -1,
+		ConnMaxIdleTime:       idle,
 		PoolSize:              1,
 		PipelinePoolSize:      -1,
 
@@ -113,6 +122,7 @@ func init() {
 			l.net.dialer = dial
 		}
 	}
+	seam.SetPlain = func(d driver.Driver) { d.(*redisDriver).plain.Store(true) }
 }
 
 // network makes the connections of a lane and can end them all.

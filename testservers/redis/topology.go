@@ -12,7 +12,7 @@ import (
 	"github.com/multilock/multilock-go/testservers/proxy"
 )
 
-// Cluster is a cluster of masters without replicas.
+// Cluster is a cluster. Its first servers are the masters, the others replicas.
 type Cluster struct {
 	Servers []*Server
 }
@@ -21,19 +21,39 @@ type Cluster struct {
 // of them know all slots.
 func StartCluster(tb proc.TB, n int, o Options) *Cluster {
 	tb.Helper()
+	return startCluster(tb, n, 0, o)
+}
+
+// StartClusterWithReplicas is StartCluster with a replica for each master. A master
+// that is silent for two seconds is replaced by its replica.
+func StartClusterWithReplicas(tb proc.TB, n int, o Options) *Cluster {
+	tb.Helper()
+	c := startCluster(tb, n, 1, o)
+	for _, s := range c.Servers {
+		s.eventually("the replicas are in step", func() bool {
+			return s.Info("replication", "role") == "master" && s.Info("replication", "connected_slaves") == "1" ||
+				s.Info("replication", "master_link_status") == "up"
+		})
+	}
+	return c
+}
+
+func startCluster(tb proc.TB, n, replicas int, o Options) *Cluster {
+	tb.Helper()
 	cli := proc.Look(tb, "redis-cli", install)
 	c := &Cluster{}
 	create := []string{"--cluster", "create"}
+	n *= 1 + replicas
 	for range n {
 		o := o
 		o.Args = append([]string{
-			"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(proc.FreePort(tb)), "--cluster-node-timeout", "5000",
+			"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(proc.FreePort(tb)), "--cluster-node-timeout", "2000",
 		}, o.Args...)
 		s := Start(tb, o)
 		c.Servers = append(c.Servers, s)
 		create = append(create, s.Addr)
 	}
-	proc.Run(tb, cli, append(create, "--cluster-yes")...)
+	proc.Run(tb, cli, append(create, "--cluster-replicas", strconv.Itoa(replicas), "--cluster-yes")...)
 	for _, s := range c.Servers {
 		s.eventually("the cluster is complete", func() bool {
 			return s.info("CLUSTER", "INFO", "cluster_state") == "ok" && s.info("CLUSTER", "INFO", "cluster_known_nodes") == strconv.Itoa(n)
@@ -42,7 +62,7 @@ func StartCluster(tb proc.TB, n int, o Options) *Cluster {
 	return c
 }
 
-// Addrs are the addresses of all masters.
+// Addrs are the addresses of all servers.
 func (c *Cluster) Addrs() []string {
 	var all []string
 	for _, s := range c.Servers {

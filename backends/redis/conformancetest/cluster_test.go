@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -172,6 +173,37 @@ func TestClusterSlotsMove(t *testing.T) {
 	acquire(t, b, request(tm.Group, "b"))
 }
 
+func TestClusterFailover(t *testing.T) {
+	t.Parallel()
+	c := server.StartClusterWithReplicas(t, 3, server.Options{})
+	for _, s := range c.Servers {
+		grown(s)
+	}
+	a, b := open(t, redis.Options{Addrs: c.Addrs(), WaitReplicas: 1}), open(t, redis.Options{Addrs: c.Addrs()})
+	sink, sub := watchOn(t, b)
+	tm := acquire(t, a, request(groupOf(c, c.Servers[0]), "a"))
+	if err := sub.Add(patience(t), tm.Group); err != nil {
+		t.Fatal(err)
+	}
+	c.Servers[0].Kill()
+	var err error
+	eventually(t, "the replica answers for its master", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		err = renewCtx(ctx, b, driver.RenewRequest{Term: tm, TTL: ttl})[0].Err
+		return err == nil || errors.Is(err, driver.ErrLost)
+	})
+	if err != nil {
+		t.Fatalf("Renew of a replicated term: %v", err)
+	}
+	sink.woken(t, tm.Group, 1) // watched again
+	n := sink.count(tm.Group)
+	if err := b.Resign(patience(t), tm); err != nil {
+		t.Fatal(err)
+	}
+	sink.woken(t, tm.Group, n+1)
+}
+
 func TestClusterWithReplicasWanted(t *testing.T) {
 	t.Parallel()
 	c := sharedCluster()
@@ -208,4 +240,33 @@ func TestClusterClientOfTheUser(t *testing.T) {
 	if err := b.Close(patience(t)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestClusterLeastPrivilege(t *testing.T) {
+	t.Parallel()
+	c := sharedCluster()
+	for _, s := range c.Servers {
+		s.Do(append([]string{"ACL", "SETUSER", "elector", "on", ">p", "~leader-election:*", "&leader-election:*"},
+			strings.Fields("+eval +evalsha +hmget +hset +hincrby +hget +exists +time +info +publish +subscribe +unsubscribe +ping "+
+				"+cluster|slots +spublish +ssubscribe +sunsubscribe")...)...)
+	}
+	o := redis.Options{Addrs: c.Addrs(), Username: "elector", Password: "p"}
+	a, b := open(t, o), open(t, o)
+	sink, sub := watchOn(t, b)
+	for range 10 {
+		tm := acquire(t, a, request(newGroup(), "a"))
+		if err := sub.Add(patience(t), tm.Group); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := renewOne(t, a, tm, ttl); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Resign(patience(t), tm); err != nil {
+			t.Fatal(err)
+		}
+		sink.woken(t, tm.Group, 1)
+	}
+	o.Password = "guess"
+	_, err := open(t, o).Acquire(patience(t), request(newGroup(), "a"))
+	want(t, "a wrong password in a cluster", err, driver.ErrMisconfigured)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/multilock/multilock-go/backends/redis"
 	"github.com/multilock/multilock-go/backends/redis/internal/seam"
 	"github.com/multilock/multilock-go/conformance"
+	"github.com/multilock/multilock-go/conformance/porcupinecheck"
 	"github.com/multilock/multilock-go/core/driver"
 	"github.com/multilock/multilock-go/testservers/proxy"
 	server "github.com/multilock/multilock-go/testservers/redis"
@@ -146,10 +147,10 @@ func (n *namespace) harness(name, rawURL string) conformance.Harness {
 		},
 		Snapshot: func(tb conformance.TB) func(conformance.TB) { return n.snapshot(tb) },
 		Requests: n.requests.Load,
+		Checker:  porcupinecheck.Checker{},
 		Missing: map[conformance.Power]string{
 			conformance.PowerLock:    "no lock on a record exists; a server that hangs is a stalled link",
 			conformance.PowerSession: "no term hangs on a session or connection",
-			conformance.PowerChecker: "the module of the linearizability checker is not required here",
 		},
 		// The one that waits for a server that a rule has restarted.
 		IgnoreGoroutines: []string{"testservers/proc.(*Process)"},

@@ -108,6 +108,12 @@ func TestHedgeOvertakesAHangingConnection(t *testing.T) {
 		_, err := renewOne(t, d, tm, ttl)
 		return err == nil
 	})
+	for range 5 { // each over a connection of its own
+		if _, err := renewOne(t, d, tm, ttl); err != nil {
+			t.Errorf("a further hedge: %v", err)
+		}
+	}
+	eventually(t, "the hedge's connections are closed", func() bool { return len(p.Open()) == 2 })
 	select {
 	case err := <-hung:
 		t.Fatalf("the renewal on the stalled connection ended: %v", err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/multilock/multilock-go/backends/redis"
+	"github.com/multilock/multilock-go/backends/redis/internal/seam"
 	"github.com/multilock/multilock-go/core/driver"
 	server "github.com/multilock/multilock-go/testservers/redis"
 )
@@ -29,6 +30,28 @@ func TestScriptFlushIsNotNoticed(t *testing.T) {
 	s.Do("SCRIPT", "FLUSH")
 	if err := d.Resign(patience(t), renewals[0].Term); err != nil {
 		t.Fatalf("Resign after SCRIPT FLUSH: %v", err)
+	}
+}
+
+// Servers before version 7 do not know scripts with flags; their form of the
+// scripts does the same.
+func TestScriptsWithoutFlags(t *testing.T) {
+	t.Parallel()
+	s := start(t, server.Options{})
+	d := open(t, at(s))
+	seam.SetPlain(d)
+	tm := acquire(t, d, request(newGroup(), "a"))
+	if _, err := renewOne(t, d, tm, ttl); err != nil {
+		t.Fatal(err)
+	}
+	if rec, err := open(t, at(s)).Leader(patience(t), tm.Group); err != nil || rec.Term != tm {
+		t.Fatalf("as the other form reads it: %+v, %v", rec, err)
+	}
+	if err := d.Resign(patience(t), tm); err != nil {
+		t.Fatal(err)
+	}
+	if next := acquire(t, d, request(tm.Group, "b")); next.Token <= tm.Token {
+		t.Errorf("token %d after %d", next.Token, tm.Token)
 	}
 }
 

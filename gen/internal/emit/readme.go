@@ -172,6 +172,7 @@ func firstReadme(m *model.Model, b model.Backend) string {
 go get {PATH}
 ` + "```" + `
 
+<!-- doccheck: with var work func(context.Context, uint64) error -->
 ` + "```go" + `
 import (
 	multilock "{CORE}"

@@ -15,3 +15,6 @@ type Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 // SetDialer makes all later connections of d, which was made by NewDriver, by
 // dial. It is set by package redis.
 var SetDialer func(d driver.Driver, dial Dialer)
+
+// SetPlain makes d use the scripts for servers before version 7 from now on.
+var SetPlain func(d driver.Driver)
