@@ -38,7 +38,11 @@ func kind(r *http.Request) string {
 	q := r.URL.Query()
 	switch {
 	case q.Get("comp") == "lease":
-		return strings.Join(r.Header["x-ms-lease-action"], "") // as the SDK spells it
+		for name, values := range r.Header { // the SDK spells it in its own way
+			if strings.EqualFold(name, "x-ms-lease-action") {
+				return values[0]
+			}
+		}
 	case q.Get("comp") == "metadata":
 		return "metadata"
 	case q.Get("restype") == "container":
