@@ -69,7 +69,7 @@ func info(o Options) driver.Info {
 		MinTTL:         15 * time.Second,
 		Name:           "azblob",
 		PollDivisor:    4,
-		RenewBatch:     32,
+		RenewBatch:     4,
 		RenewExpired:   true,
 		TTLGranularity: time.Second,
 		Target:         withoutCredentials(o.AccountURL),

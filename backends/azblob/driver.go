@@ -59,6 +59,9 @@ func newTransport() *transport {
 		IdleConnTimeout:       90 * time.Second,
 		TLSHandshakeTimeout:   10 * time.Second,
 		ExpectContinueTimeout: time.Second,
+		// A silent connection is closed rather than waited for until the lease has run
+		// out, since it holds up a worker.
+		ResponseHeaderTimeout: 10 * time.Second,
 	}
 	return &transport{http: h, next: h}
 }
@@ -153,16 +156,31 @@ func (d *azblobDriver) Renew(ctx context.Context, reqs []driver.RenewRequest, re
 // record is that of a dead predecessor. So the second request reads it again on
 // the condition that its own lease is the live one. A group without a leader
 // costs one request.
+//
+// A lease without a record of its own (its holder is about to begin its term, or
+// has just ended it, or died there) is neither a leader nor none: others are told
+// that the group is held. It is looked at again for a moment, and then the answer
+// is an error.
 func (d *azblobDriver) Leader(ctx context.Context, group string) (rec driver.Record, err error) {
 	err = d.call(ctx, func(ctx context.Context) error {
-		rec, err = d.leader(ctx, group)
-		return err
+		for wait := 10 * time.Millisecond; ; wait *= 2 {
+			rec, err = d.leader(ctx, d.group(group), group)
+			if !errors.Is(err, errBetween) || wait > 200*time.Millisecond {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return err
+			case <-time.After(wait):
+			}
+		}
 	})
 	return rec, err
 }
 
-func (d *azblobDriver) leader(ctx context.Context, group string) (driver.Record, error) {
-	g := d.group(group)
+var errBetween = errors.New("azblob: the blob is leased by a term that has not begun or is at its end")
+
+func (d *azblobDriver) leader(ctx context.Context, g groupBlob, group string) (driver.Record, error) {
 	s, err := g.read(ctx, driver.Nonce{})
 	if err != nil {
 		if isMissing(err) && !d.misses(err) {
@@ -170,9 +188,12 @@ func (d *azblobDriver) leader(ctx context.Context, group string) (driver.Record,
 		}
 		return driver.Record{}, err
 	}
-	r, ok := s.rec.leader(group)
-	if !ok || !s.leased {
+	if !s.leased {
 		return driver.Record{}, driver.ErrNoLeader
+	}
+	r, ok := s.rec.leader(group)
+	if !ok {
+		return driver.Record{}, errBetween
 	}
 	nonce := r.Nonce
 	if s.rec.Content {
@@ -181,21 +202,16 @@ func (d *azblobDriver) leader(ctx context.Context, group string) (driver.Record,
 		s, err = g.read(ctx, nonce)
 	}
 	if isLost(err) {
-		return driver.Record{}, driver.ErrNoLeader
+		return driver.Record{}, errBetween
 	}
 	if err != nil {
 		return driver.Record{}, err
 	}
-	if r, ok = s.rec.leader(group); !ok || r.Nonce != nonce {
-		return driver.Record{}, driver.ErrNoLeader // it has resigned meanwhile
-	}
-	if s.rec.Content && r.Metadata == nil { // it has grown meanwhile
-		return driver.Record{}, errMoved
+	if r, ok = s.rec.leader(group); !ok || r.Nonce != nonce || s.rec.Content && r.Metadata == nil {
+		return driver.Record{}, errBetween // it has resigned, or its metadata has moved, meanwhile
 	}
 	return r, nil
 }
-
-var errMoved = errors.New("azblob: the record changed while it was read")
 
 // misses reports whether err says that the container is missing and shall not be
 // made.

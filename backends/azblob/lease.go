@@ -30,6 +30,17 @@ func (d *azblobDriver) acquire(ctx context.Context, req driver.AcquireRequest) (
 	g, k := d.group(req.Group), termKey{req.Group, req.Nonce}
 	live := d.terms.surelyLive(k)
 	seconds, first := d.terms.attempt(k, int32(req.TTL/time.Second))
+	if !first {
+		// Sent before, without an answer. It is asked first whether that won, because
+		// asking extends nothing: a participant whose requests arrive while their
+		// answers do not would else keep a lease for ever that nobody uses.
+		switch _, err := g.read(ctx, req.Nonce); {
+		case err == nil:
+			live = true
+		case !isLost(err):
+			return driver.Grant{}, err
+		}
+	}
 	sent, err := d.take(ctx, g, req.Nonce, seconds)
 	switch {
 	case isHeld(err):
@@ -185,6 +196,8 @@ func (d *azblobDriver) renew(ctx context.Context, req driver.RenewRequest) (time
 	}
 	return 0, errMoved
 }
+
+var errMoved = errors.New("azblob: the record was written again and again while it was read")
 
 // known returns the record of a term, from memory or by a request under the lease
 // of n, unless that is zero. It is false if the record is not of that term.

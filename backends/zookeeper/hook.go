@@ -33,6 +33,7 @@ type Hook struct {
 	observer observer
 	limit    time.Duration // for the session on a new connection
 	tick     time.Duration
+	watching int64 // the session that has a watch for good
 
 	// When the server was last heard, and last written to, by time.Since(born).
 	born         time.Time
@@ -84,7 +85,7 @@ func (h *Hook) Dial(network, address string, timeout time.Duration) (net.Conn, e
 		h.tell()
 		return nil, err
 	}
-	w := &wire{Conn: c, hook: h, opened: time.Now()}
+	w := &wire{Conn: c, hook: h, opened: time.Now(), moved: make(chan struct{})}
 	h.current = w
 	time.AfterFunc(h.limit, func() {
 		if !h.welcomed(w) {
@@ -126,14 +127,16 @@ func (h *Hook) Event(e zk.Event) {
 		if w := h.current; w != nil {
 			w.welcome = true
 			timeout, session := w.granted()
-			again := session == h.link.session
-			h.link = link{epoch: h.link.epoch + 1, session: session, timeout: timeout, opened: w.opened}
-			epoch := h.link.epoch
-			if again {
-				time.AfterFunc(watchesLimit, func() { h.bringUp(w, epoch) })
-			} else {
-				report = func() { h.bringUp(w, epoch) }
+			if session == h.link.session {
+				w.patience = unknownWatches
+				if session == h.watching {
+					w.patience = knownWatches
+				}
 			}
+			h.link = link{up: true, epoch: h.link.epoch + 1, session: session, timeout: timeout, opened: w.opened}
+			l := h.link
+			report = func() { o.connected(l) }
+			h.tell()
 		}
 	case e.Type == zk.EventSession && e.State == zk.StateExpired:
 		h.link.up, h.link.session = false, 0
@@ -144,9 +147,6 @@ func (h *Hook) Event(e zk.Event) {
 		h.tell()
 	case e.Type == zk.EventSession && e.State == zk.StateDisconnected:
 		h.link.up = false
-		if h.current != nil {
-			h.current.over = true
-		}
 		h.tell()
 	case e.Type == zk.EventNotWatching:
 		if errors.Is(e.Err, zk.ErrClosing) { // closed while there was no connection
@@ -221,14 +221,18 @@ func (h *Hook) detach() {
 
 // wire reads along the beginning of what the server sends, the answer to the
 // request for a session, and notices the requests that end the session and that
-// move watches. welcome and over are guarded by the Hook.
+// move watches. welcome is guarded by the Hook.
 type wire struct {
 	net.Conn
 	hook    *Hook
 	opened  time.Time
 	head    []byte
 	welcome bool // it has a session
-	over    bool // it is closed
+
+	patience time.Duration // how long the first answer waits for moved
+	asked    atomic.Bool   // an answer is to come
+	once     sync.Once
+	moved    chan struct{} // closed when the watches move, or with the connection
 }
 
 // welcomeSize is the length, the protocol version, the granted time-out in
@@ -238,6 +242,8 @@ const welcomeSize = 4 + 4 + 4 + 8
 // Operations of the protocol.
 const (
 	closeSession = -11
+	ping         = 11
+	setAuth      = 100
 	setWatches   = 101
 )
 
@@ -252,34 +258,38 @@ func (w *wire) Write(b []byte) (int, error) {
 		case closeSession:
 			h.ending()
 		case setWatches:
-			l, _, _ := h.look()
-			h.bringUp(w, l.epoch)
+			w.move()
+		case ping, setAuth: // their answers have no transaction id
+		default:
+			w.asked.Store(true)
 		}
 	}
 	return w.Conn.Write(b)
 }
 
-// watchesLimit is how long a connection that takes up a session again waits for
-// the library to begin to move its watches, if it has any.
-const watchesLimit = 50 * time.Millisecond
+// When a session is taken up again, the library reads its newest transaction id
+// without a lock, in order to move its watches to the new connection, while each
+// answer to a request changes that id. So answers wait until the request that
+// moves the watches is written: until knownWatches if there is certainly a watch,
+// otherwise for a moment.
+const (
+	knownWatches   = 2 * time.Second
+	unknownWatches = 50 * time.Millisecond
+)
 
-// bringUp lets the connection be used. For a session that was taken up again that
-// is not before the library has begun to move its watches to the new connection:
-// it reads its newest transaction id for that without a lock, while the answer to
-// any request of ours would change it.
-func (h *Hook) bringUp(w *wire, epoch uint64) {
+// watchSet notes that session has a watch for as long as it lives.
+func (h *Hook) watchSet(session int64) {
 	h.mu.Lock()
-	if h.current != w || h.link.epoch != epoch || h.link.up || w.over {
-		h.mu.Unlock()
-		return
-	}
-	h.link.up = true
-	l, o := h.link, h.observer
-	h.tell()
-	h.mu.Unlock()
-	if o != nil {
-		o.connected(l)
-	}
+	defer h.mu.Unlock()
+	h.watching = session
+}
+
+func (w *wire) move() { w.once.Do(func() { close(w.moved) }) }
+
+// Close ends the wait of a reader too.
+func (w *wire) Close() error {
+	w.move()
+	return w.Conn.Close()
 }
 
 // ending is run when the client is being closed.
@@ -300,8 +310,14 @@ func (h *Hook) ending() {
 
 func (w *wire) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
-	_ = w.hook.wrote.Load() // what was done before a request was written is done before its answer is read
 	if n > 0 {
+		if w.patience > 0 && w.asked.Load() {
+			select {
+			case <-w.moved:
+			case <-time.After(w.patience):
+			}
+			w.patience = 0
+		}
 		w.hook.heard.Store(int64(time.Since(w.hook.born)))
 	}
 	if missing := welcomeSize - len(w.head); missing > 0 && n > 0 {

@@ -20,6 +20,7 @@ import (
 const (
 	lockName   = "/lock"
 	sessionDir = "/@sessions"
+	neverMade  = "/@watch" // only its absence is watched
 )
 
 func (s *store) groupPath(group string) string { return s.o.RootPath + "/" + group }

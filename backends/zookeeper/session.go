@@ -179,10 +179,14 @@ func (s *store) prove() {
 		sent     time.Time
 		answered time.Time
 	}
+	var watching int64
 	for {
 		l, closed, changed := s.hook.look()
 		if closed {
 			return
+		}
+		if l.up && watching != l.session && s.watchForGood(l) == nil {
+			watching = l.session
 		}
 		if !l.up {
 			select {
@@ -229,6 +233,20 @@ func (s *store) prove() {
 		}
 		first.epoch, first.sent, first.answered = l.epoch, sent, time.Now()
 	}
+}
+
+// watchForGood sets a watch on a node that nobody makes, see Hook.watchSet.
+func (s *store) watchForGood(l link) error {
+	stuck := time.AfterFunc(max(minStuck, s.o.SessionTimeout/4), func() { s.hook.cut(l.epoch) })
+	defer stuck.Stop()
+	_, err := await(s.base, func() (struct{}, error) {
+		_, _, _, err := s.conn.ExistsW(s.o.RootPath + neverMade)
+		return struct{}{}, err
+	})
+	if err == nil && s.same(l) {
+		s.hook.watchSet(l.session)
+	}
+	return err
 }
 
 // minStuck is the least wait for an answer before a connection is given up.

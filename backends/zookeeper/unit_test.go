@@ -228,7 +228,7 @@ func TestWireReadsTheGrantedTimeout(t *testing.T) {
 		_, _ = server.Write([]byte{0, 0, 0, 37, 0, 0, 0, 0, 0, 0, 15, 160, 1, 2})
 		_, _ = server.Write([]byte{3, 4, 5, 6, 7, 8, 0, 0, 0, 16})
 	}()
-	w := &wire{Conn: client, hook: NewHook(nil, nil)}
+	w := &wire{Conn: client, hook: NewHook(nil, nil), moved: make(chan struct{})}
 	if _, err := io.ReadAll(w); err != nil {
 		t.Fatal(err)
 	}

@@ -278,7 +278,7 @@ func TestMisconfiguration(t *testing.T) {
 	t.Parallel()
 	w := steadyWorld(t)
 	conn := w.conn()
-	locked := fmt.Sprintf("/locked%d", run)
+	locked := fmt.Sprintf("/locked%d-%d", run, roots.Add(1))
 	if _, err := conn.Create(locked, nil, 0, zk.DigestACL(zk.PermAll, "u", "p")); err != nil {
 		t.Fatal(err)
 	}
