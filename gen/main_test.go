@@ -217,6 +217,7 @@ func TestRegenerate(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
+	t.Setenv("GOWORK", "off") // a workspace would answer for the kit
 	for _, c := range []struct {
 		args   []string
 		status int
