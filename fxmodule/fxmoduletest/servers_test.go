@@ -35,7 +35,9 @@ func TestHandOverOnRedis(t *testing.T) {
 		defer c.Close()
 		handOver(t, fx.Options(
 			fx.Supply(c),
-			fxmodule.BackendFrom(func(c *goredis.Client) (*multilock.Backend, error) { return redis.FromClient(c, redis.Options{Grace: 1}) }),
+			fxmodule.BackendFrom(func(c *goredis.Client) (*multilock.Backend, error) {
+				return redis.FromClient(c, redis.Options{Grace: 1})
+			}),
 			fxmodule.AddElection(multilock.Options{Group: "client"}),
 		))
 		if err := c.Ping(t.Context()).Err(); err != nil {
