@@ -154,7 +154,8 @@ func adjustInfo(o Options, i *driver.Info) {
 }
 
 // lockDelay is that of the sessions with a time-to-live of ttl. The default is
-// as long as a leader may go on believing after a renewal.
+// the whole of it, though a leader believes for a margin less after a renewal: the
+// server counts the delay by its own clock, and the margin is for the difference.
 func (s *store) lockDelay(ttl time.Duration) time.Duration {
 	switch d := s.o.LockDelay; {
 	case d < 0:
@@ -162,8 +163,7 @@ func (s *store) lockDelay(ttl time.Duration) time.Duration {
 	case d > 0:
 		return d
 	}
-	margin := max(10*time.Millisecond, ttl/100, min(ttl/10, time.Second))
-	return min(ttl-margin, maxLockDelay)
+	return min(ttl, maxLockDelay)
 }
 
 // bind returns a context that also ends when the driver is closed.
