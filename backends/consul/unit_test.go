@@ -430,6 +430,7 @@ func TestConfirmAfterRefusal(t *testing.T) {
 			return
 		}
 		if r.URL.Path != "/v1/txn" {
+			w.Header().Set("X-Consul-Index", "11")
 			w.WriteHeader(404) // the key of the other group was deleted
 			return
 		}
@@ -467,5 +468,63 @@ func TestConfirmAfterRefusal(t *testing.T) {
 	}
 	if !errors.Is(got[1], driver.ErrMisconfigured) || errors.Is(got[1], driver.ErrLost) {
 		t.Errorf("a key that may not be read any more: %v", got[1])
+	}
+}
+
+// TestNotFoundByAnother: a 404 that is not Consul's, as of a wrong path or of a
+// proxy whose agent is away, is no missing key: it neither frees a group nor ends
+// a term, and is not asked for without pause.
+func TestNotFoundByAnother(t *testing.T) {
+	a := &agent{}
+	a.renew.Store(200)
+	var away atomic.Bool
+	var asked atomic.Int32
+	s := fake(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case away.Load() && r.URL.Path == "/v1/txn": // the index has moved, so the key is read
+			w.WriteHeader(409)
+			_, _ = fmt.Fprint(w, `{"Errors":[{"OpIndex":0,"What":"index"}]}`)
+		case away.Load() && strings.HasPrefix(r.URL.Path, "/v1/kv"):
+			asked.Add(1)
+			http.NotFound(w, r)
+		default:
+			a.serve(w, r)
+		}
+	})
+	req := request("g")
+	g, err := s.Acquire(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	away.Store(true)
+	s.Renew(t.Context(), []driver.RenewRequest{{Term: driver.Term{Group: "g", Nonce: req.Nonce, Token: g.Token}, TTL: req.TTL}}, func(r driver.RenewResult) {
+		if r.Err == nil || errors.Is(r.Err, driver.ErrLost) {
+			t.Errorf("renewal: %v", r.Err)
+		}
+	})
+	if _, err := s.Acquire(t.Context(), request("h")); !errors.Is(err, driver.ErrMisconfigured) {
+		t.Errorf("Acquire: %v", err)
+	}
+	if _, err := s.Leader(t.Context(), "g"); !errors.Is(err, driver.ErrMisconfigured) {
+		t.Errorf("Leader: %v", err)
+	}
+	if err := s.Ping(t.Context()); !errors.Is(err, driver.ErrMisconfigured) {
+		t.Errorf("Ping: %v", err)
+	}
+	k := &wakes{}
+	sub, err := s.Watch(t.Context(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked.Store(0)
+	if err := sub.Add(t.Context(), "g"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(300 * time.Millisecond)
+	if n := asked.Load(); n < 2 || n > 20 {
+		t.Errorf("asked %d times in 300 ms", n)
+	}
+	if n := k.n.Load(); n > 0 {
+		t.Errorf("woken %d times", n)
 	}
 }

@@ -177,10 +177,8 @@ type follower func(p *api.KVPair, again bool) bool
 // start looks once, so that nothing after its return is missed, and goes on in
 // the background until own ends. ctx is that of the caller.
 func (sub *subscription) start(ctx, own context.Context, key string, f follower) {
-	p, meta, err := sub.s.client.KV().Get(key, sub.s.query(ctx, &api.QueryOptions{}))
-	var index uint64
+	p, index, err := sub.s.get(ctx, key, &api.QueryOptions{})
 	if err == nil {
-		index = max(meta.LastIndex, 1)
 		f(p, false)
 	}
 	go func() {
@@ -197,7 +195,7 @@ func (sub *subscription) poll(ctx context.Context, key string, index uint64, f f
 	for ctx.Err() == nil {
 		begun := time.Now()
 		limit, cancel := context.WithTimeout(ctx, watchWait+watchWait/16+10*time.Second)
-		p, meta, err := sub.s.client.KV().Get(key, sub.s.query(limit, &api.QueryOptions{WaitIndex: index, WaitTime: watchWait}))
+		p, next, err := sub.s.get(limit, key, &api.QueryOptions{WaitIndex: index, WaitTime: watchWait})
 		cancel()
 		if err != nil {
 			index, again = 0, true
@@ -208,12 +206,12 @@ func (sub *subscription) poll(ctx context.Context, key string, index uint64, f f
 		fails = 0
 		news := f(p, again)
 		again = false
-		if meta.LastIndex < index {
-			index, again = 0, true
-			continue
+		back := next < index
+		if back {
+			next, again = 0, true
 		}
-		index = max(meta.LastIndex, 1)
-		if !news && time.Since(begun) < watchWait/2 {
+		index = next
+		if (back || !news) && time.Since(begun) < watchWait/2 {
 			// Consul may answer early, for instance when a neighbour of a missing key
 			// changed. What changes during the pause is seen after it.
 			pause(ctx, 50*time.Millisecond)
