@@ -305,7 +305,8 @@ func (sub *subscription) rung(n int, group string) {
 }
 
 // pass reads the groups of a shard and wakes those that may be free. Old data
-// will do, as a wake-up is only a hint; any server can answer then.
+// will do, as a wake-up is only a hint; any server can answer then. Groups that
+// this process leads are left out: each heartbeat confirms them.
 func (sub *subscription) pass(ctx context.Context, n int, all bool) {
 	sub.mu.Lock()
 	groups := make([]string, 0, len(sub.shards[n].groups))
@@ -313,6 +314,7 @@ func (sub *subscription) pass(ctx context.Context, n int, all bool) {
 		groups = append(groups, g)
 	}
 	sub.mu.Unlock()
+	groups = sub.s.notLed(groups)
 	q := &api.QueryOptions{AllowStale: all} // after a ring the server must have heard it
 	sub.s.readMany(ctx, groups, q, func(g string, p *api.KVPair, err error) {
 		if err != nil {
