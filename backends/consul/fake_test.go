@@ -174,12 +174,12 @@ func TestConfirmAfterRefusal(t *testing.T) {
 			return
 		}
 		if r.URL.Path == "/v1/kv/leader-election/denied" {
-			http.Error(w, "Permission denied: lacks permission 'key:read'", 403)
+			http.Error(w, "Permission denied: lacks permission 'key:read'", http.StatusForbidden)
 			return
 		}
 		if r.URL.Path != "/v1/txn" {
 			w.Header().Set("X-Consul-Index", "11")
-			w.WriteHeader(404) // the key of the other group was deleted
+			w.WriteHeader(http.StatusNotFound) // the key of the other group was deleted
 			return
 		}
 		var ops []struct{ KV struct{ Key string } }
@@ -196,7 +196,7 @@ func TestConfirmAfterRefusal(t *testing.T) {
 		if len(refused) > 0 {
 			missing = refused
 		}
-		w.WriteHeader(409)
+		w.WriteHeader(http.StatusConflict)
 		_ = json.NewEncoder(w).Encode(map[string]any{"Errors": missing})
 	})
 	var reqs []driver.RenewRequest
@@ -230,7 +230,7 @@ func TestNotFoundByAnother(t *testing.T) {
 	s := fake(t, func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case away.Load() && r.URL.Path == "/v1/txn": // the index has moved, so the key is read
-			w.WriteHeader(409)
+			w.WriteHeader(http.StatusConflict)
 			_, _ = fmt.Fprint(w, `{"Errors":[{"OpIndex":0,"What":"index"}]}`)
 		case away.Load() && strings.HasPrefix(r.URL.Path, "/v1/kv"):
 			asked.Add(1)
