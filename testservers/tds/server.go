@@ -65,6 +65,7 @@ type Server struct {
 	appLocks map[string]*appLock
 	counts   map[string]int
 	faults   map[string][]*sqlError
+	holds    map[string]*hold
 	done     sync.WaitGroup
 }
 
@@ -84,6 +85,7 @@ func Start(o Options) (*Server, error) {
 		appLocks: make(map[string]*appLock),
 		counts:   make(map[string]int),
 		faults:   make(map[string][]*sqlError),
+		holds:    make(map[string]*hold),
 	}
 	return s, s.listen()
 }
@@ -218,6 +220,27 @@ func (s *Server) Fail(statement string, number int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults[statement] = append(s.faults[statement], &sqlError{number, 16, fmt.Sprintf("injected error %d", number)})
+}
+
+// hold stops one statement.
+type hold struct{ reached, released chan struct{} }
+
+// Hold stops the next execution of a statement between reading the clock and
+// using it, where a busy server may leave any statement for a while. reached is
+// closed when it has come there; release lets it go on.
+func (s *Server) Hold(statement string) (reached <-chan struct{}, release func()) {
+	h := &hold{reached: make(chan struct{}), released: make(chan struct{})}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holds[statement] = h
+	return h.reached, sync.OnceFunc(func() { close(h.released) })
+}
+
+// SetDatabases replaces Options.Databases. Sessions go on.
+func (s *Server) SetDatabases(names ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opts.Databases = names
 }
 
 // Counts tells how often each statement or procedure was asked for, by name.
