@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,9 @@ type Options struct {
 	DelayedDurability int
 	// NoOpenJSON lacks OPENJSON, as databases of an old compatibility level do.
 	NoOpenJSON bool
+	// NoAppLocks refuses application locks at once, as servers do to a caller without
+	// the right.
+	NoAppLocks bool
 	// ImplicitTransactions leaves a transaction open after each statement, as
 	// sessions with that setting do.
 	ImplicitTransactions bool
@@ -53,20 +57,21 @@ type Server struct {
 	opts Options
 	addr string
 
-	mu       sync.Mutex // guards everything below and all the data
-	listener net.Listener
-	sessions map[*session]struct{}
-	lastSPID uint16
-	lastTran uint64
-	offset   time.Duration
-	frozen   *time.Time
-	schemas  map[string]bool
-	tables   map[string]*table
-	appLocks map[string]*appLock
-	counts   map[string]int
-	faults   map[string][]*sqlError
-	holds    map[string]*hold
-	done     sync.WaitGroup
+	mu        sync.Mutex // guards everything below and all the data
+	listener  net.Listener
+	sessions  map[*session]struct{}
+	lastSPID  uint16
+	lastTran  uint64
+	offset    time.Duration
+	frozen    *time.Time
+	schemas   map[string]bool
+	tables    map[string]*table
+	appLocks  map[string]*appLock
+	lockWaits []time.Duration
+	counts    map[string]int
+	faults    map[string][]*sqlError
+	holds     map[string]*hold
+	done      sync.WaitGroup
 }
 
 // Start runs a server on a free port of the loopback interface.
@@ -267,6 +272,14 @@ func (s *Server) AppLocks() map[string]int {
 		waiting[name] = len(l.queue)
 	}
 	return waiting
+}
+
+// LockWaits lists how long requests for an application lock were ready to wait,
+// in the order in which they came.
+func (s *Server) LockWaits() []time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.lockWaits)
 }
 
 // begin counts a request and returns the error injected for it.
