@@ -450,3 +450,29 @@ func TestConnectionsAreCounted(t *testing.T) {
 		t.Errorf("%d connections, of which %d should be doorbells", n, bells)
 	}
 }
+
+// TestWaitingForABellIsCounted: a follower asks for the lock, and looks at the row,
+// about once each time that the lease it knows of runs out.
+func TestWaitingForABellIsCounted(t *testing.T) {
+	const ttl, heartbeat = 5 * time.Second, 1500 * time.Millisecond
+	x := newStandInOnly(t)
+	leader, follower := x.driver(t), x.driver(t)
+	term, _ := acquire(t, leader, "g", ttl)
+	x.queued(t, 0)
+	watch(t, follower, "g")
+	x.queued(t, 1)
+	before, start := x.server.Counts(), time.Now()
+	for range 8 {
+		time.Sleep(heartbeat)
+		if r := renewOne(t.Context(), leader, driver.RenewRequest{Term: term, TTL: ttl}); r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	after := x.server.Counts()
+	most := int(time.Since(start)/(ttl-heartbeat)) + 2
+	for _, name := range []string{"sp_getapplock", "leader"} {
+		if n := after[name] - before[name]; n > most || n == 0 {
+			t.Errorf("%s: %d requests in %v, at most %d were expected", name, n, time.Since(start), most)
+		}
+	}
+}
