@@ -128,7 +128,7 @@ func TestLeaderDies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	acquire(t, d, "g", 3*time.Second)
+	acquire(t, d, "g", 8*time.Second)
 	x.queued(t, 0)
 	follower := x.driver(t)
 	s, _ := watch(t, follower, "g")
@@ -348,7 +348,7 @@ func TestUseAfterClose(t *testing.T) {
 // connection lives. Followers wait for it no longer than the lease lasts, and so
 // hear of what happens without the bell.
 func TestFrozenBell(t *testing.T) {
-	const ttl = 2 * time.Second
+	const ttl = 6 * time.Second
 	x := newStandInOnly(t)
 	leader, follower := x.driver(t, slowPoll), x.driver(t, slowPoll)
 	term, _ := acquire(t, leader, "g", time.Hour)
