@@ -232,7 +232,9 @@ type hold struct{ reached, released chan struct{} }
 
 // Hold stops the next execution of a statement between reading the clock and
 // using it, where a busy server may leave any statement for a while. reached is
-// closed when it has come there; release lets it go on.
+// closed when it has come there; release lets it go on. Besides those named by
+// [Server.Counts] there are "renew row", the renewal of one row beside a locked
+// one, and "renew clamp", what comes last in a renewal.
 func (s *Server) Hold(statement string) (reached <-chan struct{}, release func()) {
 	h := &hold{reached: make(chan struct{}), released: make(chan struct{})}
 	s.mu.Lock()

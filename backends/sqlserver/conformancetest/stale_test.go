@@ -105,25 +105,36 @@ func TestStalledStatementDoesNotShorten(t *testing.T) {
 	}
 }
 
-// TestClampAndRenewalMeet: after the clock was set back, a challenger limits the
-// record it has seen; a renewal in between, which kept the expiry, was granted
-// for longer than that.
+// TestClampAndRenewalMeet: after the clock was set back, somebody limits the record
+// as it was seen; a renewal in between, which kept the expiry, was granted for
+// longer than that.
 func TestClampAndRenewalMeet(t *testing.T) {
 	const ttl, stall = 15 * time.Second, 5 * time.Second
-	x := newStandInOnly(t)
-	x.server.FreezeClock()
-	d, other := x.driver(t), x.driver(t)
-	term, _ := acquire(t, d, "g", ttl)
-	// By the challenger's reading the record lasts 20.5 s, by that of the renewal
-	// 15.5 s, which is in order.
-	x.server.StepClock(-stall - 500*time.Millisecond)
-	finish := x.stalled(t, "acquire", func() {
-		_, _ = d.Acquire(context.Background(), driver.AcquireRequest{Group: "g", Participant: "q", Nonce: driver.NewNonce(), TTL: ttl})
-	})
-	x.server.StepClock(stall)
-	if r := renewOne(t.Context(), other, driver.RenewRequest{Term: term, TTL: ttl}); r.Err != nil || r.Granted != ttl {
-		t.Fatalf("renewal: %+v", r)
+	for _, statement := range []string{"acquire", "renew clamp"} {
+		t.Run(statement, func(t *testing.T) {
+			x := newStandInOnly(t)
+			x.server.FreezeClock()
+			d, other := x.driver(t), x.driver(t)
+			term, _ := acquire(t, d, "g", ttl)
+			// By the first reading the record lasts 20.5 s, by that of the renewal 15.5 s,
+			// which is in order.
+			x.server.StepClock(-stall - 500*time.Millisecond)
+			finish := x.stalled(t, statement, func() {
+				if statement == "acquire" {
+					_, err := d.Acquire(context.Background(), driver.AcquireRequest{Group: "g", Participant: "q", Nonce: driver.NewNonce(), TTL: ttl})
+					if _, held := errors.AsType[*driver.HeldError](err); !held {
+						t.Errorf("challenger: %v", err)
+					}
+				} else if r := renewOne(context.Background(), d, driver.RenewRequest{Term: term, TTL: ttl}); r.Err != nil {
+					t.Errorf("first renewal: %v", r.Err)
+				}
+			})
+			x.server.StepClock(stall)
+			if r := renewOne(t.Context(), other, driver.RenewRequest{Term: term, TTL: ttl}); r.Err != nil || r.Granted != ttl {
+				t.Fatalf("renewal meanwhile: %+v", r)
+			}
+			finish()
+			x.until(t, other, ttl+500*time.Millisecond)
+		})
 	}
-	finish()
-	x.until(t, other, ttl+500*time.Millisecond)
 }
