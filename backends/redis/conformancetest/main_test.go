@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,8 +25,8 @@ func TestMain(m *testing.M) { conformance.Main(m, redis.OpenURL, scope.Close) }
 // shared is a server for tests that disturb nobody.
 var shared = sync.OnceValue(func() *server.Server { return start(scope, server.Options{}) })
 
-// start starts a server and lets shortGrace pass, which the server tells in whole
-// seconds.
+// start starts a server and lets shortGrace pass: the server tells its age in whole
+// seconds, of which the scripts do not believe the first.
 func start(tb proc.TB, o server.Options) *server.Server {
 	tb.Helper()
 	s := server.Start(tb, o)
@@ -33,8 +34,14 @@ func start(tb proc.TB, o server.Options) *server.Server {
 	return s
 }
 
-func grown(s *server.Server) {
-	for s.Info("server", "uptime_in_seconds") == "0" {
+func grown(s *server.Server) { aged(s, 2) }
+
+// aged returns when the server says that it is so many seconds old.
+func aged(s *server.Server, seconds int) {
+	for {
+		if n, _ := strconv.Atoi(s.Info("server", "uptime_in_seconds")); n >= seconds {
+			return
+		}
 		time.Sleep(10 * time.Millisecond)
 	}
 }

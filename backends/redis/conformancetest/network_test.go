@@ -128,6 +128,33 @@ func TestHedgeOvertakesAHangingConnection(t *testing.T) {
 	}
 }
 
+// The SDK's pool would go on refusing for up to a second after failures to connect,
+// or longer if its own attempt hangs.
+func TestServerIsUsedTheMomentItIsBack(t *testing.T) {
+	t.Parallel()
+	p := proxy.Start(t, shared().Addr)
+	d := open(t, redis.Options{Addrs: []string{p.Addr()}})
+	tm := acquire(t, d, request(newGroup(), "a"))
+	for range 3 {
+		p.Cut()
+		for range 5 {
+			if _, err := renewOne(t, d, tm, ttl); err == nil || errors.Is(err, driver.ErrLost) {
+				t.Fatalf("over a network that is cut: %v", err)
+			}
+			if _, err := d.Leader(patience(t), tm.Group); err == nil {
+				t.Fatal("an answer over a network that is cut")
+			}
+		}
+		p.Restore()
+		if _, err := renewOne(t, d, tm, ttl); err != nil {
+			t.Errorf("Renew when the network is back: %v", err)
+		}
+		if _, err := d.Leader(patience(t), tm.Group); err != nil {
+			t.Errorf("Leader when the network is back: %v", err)
+		}
+	}
+}
+
 func TestSlowNetworkCostsNothing(t *testing.T) {
 	t.Parallel()
 	p := proxy.Start(t, shared().Addr)
