@@ -20,21 +20,15 @@ import (
 
 var scope = &proc.Scope{}
 
-func TestMain(m *testing.M) { conformance.Main(m, redis.OpenURL, scope.Close) }
-
-// shared is a server for tests that disturb nobody.
-var shared = sync.OnceValue(func() *server.Server { return start(scope, server.Options{}) })
-
-// start starts a server and lets shortGrace pass: the server tells its age in whole
-// seconds, of which the scripts do not believe the first.
-func start(tb proc.TB, o server.Options) *server.Server {
-	tb.Helper()
-	s := server.Start(tb, o)
-	grown(s)
-	return s
+func TestMain(m *testing.M) {
+	if url := os.Getenv(leadEnv); url != "" {
+		lead(url)
+	}
+	conformance.Main(m, redis.OpenURL, scope.Close)
 }
 
-func grown(s *server.Server) { aged(s, 2) }
+// shared is a server for tests that disturb nobody.
+var shared = sync.OnceValue(func() *server.Server { return server.Start(scope, server.Options{}) })
 
 // aged returns when the server says that it is so many seconds old.
 func aged(s *server.Server, seconds int) {
@@ -48,8 +42,8 @@ func aged(s *server.Server, seconds int) {
 
 const ttl = time.Minute
 
-// shortGrace lets a fresh server grant at once.
-const shortGrace = time.Millisecond
+// noGrace lets a fresh server grant at once: it is less than the scripts count in.
+const noGrace = time.Nanosecond
 
 var groups atomic.Int64
 
@@ -58,7 +52,7 @@ func newGroup() string { return fmt.Sprintf("group-%d-%d", os.Getpid(), groups.A
 func open(t *testing.T, o redis.Options) driver.Driver {
 	t.Helper()
 	if o.Grace == 0 {
-		o.Grace = shortGrace
+		o.Grace = noGrace
 	}
 	d, _, err := redis.NewDriver(o)
 	if err != nil {

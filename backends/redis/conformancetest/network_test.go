@@ -60,7 +60,7 @@ func TestCancelledCallsOfAUsersClientReturn(t *testing.T) {
 	p := proxy.Start(t, shared().Addr)
 	c := goredis.NewClient(&goredis.Options{Addr: p.Addr()})
 	defer c.Close()
-	b, err := redis.FromClient(c, redis.Options{Grace: shortGrace})
+	b, err := redis.FromClient(c, redis.Options{Grace: noGrace})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 
 func TestScriptFlushIsNotNoticed(t *testing.T) {
 	t.Parallel()
-	s := start(t, server.Options{})
+	s := server.Start(t, server.Options{})
 	d := open(t, at(s))
 	var renewals []driver.RenewRequest
 	for range 50 {
@@ -40,7 +40,7 @@ func TestScriptFlushIsNotNoticed(t *testing.T) {
 // scripts does the same.
 func TestScriptsWithoutFlags(t *testing.T) {
 	t.Parallel()
-	s := start(t, server.Options{})
+	s := server.Start(t, server.Options{})
 	d := open(t, at(s))
 	seam.SetPlain(d)
 	tm := acquire(t, d, request(newGroup(), "a"))
@@ -60,7 +60,7 @@ func TestScriptsWithoutFlags(t *testing.T) {
 
 func TestLosingTheRecord(t *testing.T) {
 	t.Parallel()
-	s := start(t, server.Options{})
+	s := server.Start(t, server.Options{})
 	a, b := open(t, at(s)), open(t, at(s))
 	first := acquire(t, a, request(newGroup(), "a"))
 	s.Do("FLUSHALL")
@@ -77,7 +77,7 @@ func TestLosingTheRecord(t *testing.T) {
 // aboutToRestart is a server, older than grace, with two clients and one leader.
 func aboutToRestart(t *testing.T, grace time.Duration) (s *server.Server, a, b driver.Driver) {
 	t.Helper()
-	s = start(t, server.Options{})
+	s = server.Start(t, server.Options{})
 	o := redis.Options{Addrs: []string{s.Addr}, Grace: grace}
 	aged(s, int(grace/time.Second)+1)
 	return s, open(t, o), open(t, o)
@@ -142,7 +142,7 @@ func TestRestartFromASnapshotWaitsForGrace(t *testing.T) {
 
 func TestRestartWithPersistenceKeepsTheTerm(t *testing.T) {
 	t.Parallel()
-	s := start(t, server.Options{Persist: true})
+	s := server.Start(t, server.Options{Persist: true})
 	d := open(t, at(s))
 	tm := acquire(t, d, request(newGroup(), "a"))
 	s.Restart()
@@ -158,7 +158,7 @@ func TestRestartWithPersistenceKeepsTheTerm(t *testing.T) {
 
 func TestClockSteps(t *testing.T) {
 	t.Parallel()
-	s := start(t, server.Options{Faketime: true})
+	s := server.Start(t, server.Options{Faketime: true})
 	d := open(t, at(s))
 	first := acquire(t, d, request(newGroup(), "a"))
 	s.StepClock(-time.Hour)
@@ -189,10 +189,13 @@ func TestClockSteps(t *testing.T) {
 	}
 	// The server now says that it has not been started yet: a group without a
 	// record waits for the grace once.
+	o := at(s)
+	o.Grace = 100 * time.Millisecond
+	d = open(t, o)
 	req := request(newGroup(), "a")
 	_, err = d.Acquire(patience(t), req)
 	mustHold(t, err)
-	time.Sleep(2 * shortGrace)
+	time.Sleep(2 * o.Grace)
 	renewed := acquire(t, d, req)
 	s.StepClock(-time.Hour)
 	if _, err := renewOne(t, d, renewed, ttl); err != nil {
@@ -219,7 +222,7 @@ func fill(s *server.Server, prefix string, expire bool) {
 
 func TestEvictionUnderVolatilePolicySparesTheRecord(t *testing.T) {
 	t.Parallel()
-	s := start(t, server.Options{Args: []string{"--maxmemory", "4mb", "--maxmemory-policy", "volatile-lru"}})
+	s := server.Start(t, server.Options{Args: []string{"--maxmemory", "4mb", "--maxmemory-policy", "volatile-lru"}})
 	d := open(t, at(s))
 	tm := acquire(t, d, request(newGroup(), "a"))
 	fill(s, "cache", true)
@@ -233,7 +236,7 @@ func TestEvictionUnderVolatilePolicySparesTheRecord(t *testing.T) {
 
 func TestFullMemoryCostsNoLeadership(t *testing.T) {
 	t.Parallel()
-	s := start(t, server.Options{Args: []string{"--maxmemory", "3mb", "--maxmemory-policy", "volatile-lru"}})
+	s := server.Start(t, server.Options{Args: []string{"--maxmemory", "3mb", "--maxmemory-policy", "volatile-lru"}})
 	d := open(t, at(s))
 	tm := acquire(t, d, request(newGroup(), "a"))
 	fill(s, "data", false)
@@ -251,7 +254,7 @@ func TestFullMemoryCostsNoLeadership(t *testing.T) {
 
 func TestPolicyThatEvictsLeadersIsRefused(t *testing.T) {
 	t.Parallel()
-	s := start(t, server.Options{Args: []string{"--maxmemory-policy", "allkeys-lru"}})
+	s := server.Start(t, server.Options{Args: []string{"--maxmemory-policy", "allkeys-lru"}})
 	d := open(t, at(s))
 	req := request(newGroup(), "a")
 	_, err := d.Acquire(patience(t), req)
@@ -284,7 +287,6 @@ func TestMisconfigurations(t *testing.T) {
 	}
 	auth("ACL", "SETUSER", "nothing", "on", ">p", "~*", "&*", "+ping")
 	auth("ACL", "SETUSER", "reader", "on", ">p", "~*", "&*", "+evalsha", "+eval", "+hmget", "+time", "+exists", "+info")
-	time.Sleep(2100 * time.Millisecond) // shortGrace, in whole seconds
 	auth("ACL", "SETUSER", "elsewhere", "on", ">p", "~other:*", "&*", "+@all")
 	for name, o := range map[string]redis.Options{
 		"no password":      {},
@@ -299,7 +301,7 @@ func TestMisconfigurations(t *testing.T) {
 		o.Addrs = []string{s.Addr}
 		refuses(t, name, o)
 	}
-	old := start(t, server.Options{Args: []string{"--rename-command", "EVALSHA", ""}})
+	old := server.Start(t, server.Options{Args: []string{"--rename-command", "EVALSHA", ""}})
 	refuses(t, "no scripts", at(old))
 }
 
@@ -325,7 +327,7 @@ func refuses(t *testing.T, name string, o redis.Options) {
 
 func TestLeastPrivilege(t *testing.T) {
 	t.Parallel()
-	s := start(t, server.Options{})
+	s := server.Start(t, server.Options{})
 	s.Do(append([]string{"ACL", "SETUSER", "elector", "on", ">p", "~leader-election:*", "&leader-election:*"},
 		strings.Fields("+eval +evalsha +hmget +hset +hincrby +hget +exists +time +info +publish +subscribe +unsubscribe +ping")...)...)
 	o := redis.Options{Addrs: []string{s.Addr}, Username: "elector", Password: "p"}
@@ -383,7 +385,7 @@ func TestLeastPrivilege(t *testing.T) {
 
 func TestServerThatIsDownIsNotApplied(t *testing.T) {
 	t.Parallel()
-	s := start(t, server.Options{Persist: true})
+	s := server.Start(t, server.Options{Persist: true})
 	d := open(t, at(s))
 	s.Kill()
 	req := request(newGroup(), "a")
@@ -399,7 +401,6 @@ func TestServerThatIsDownIsNotApplied(t *testing.T) {
 		t.Fatalf("Start while the server is down: %v", err)
 	}
 	s.Start()
-	grown(s)
 	if _, err := e.WaitForLeadership(patience(t)); err != nil {
 		t.Errorf("when the server is there: %v", err)
 	}
@@ -411,8 +412,8 @@ func TestServerThatIsDownIsNotApplied(t *testing.T) {
 
 func TestReadOnlyServerIsNotApplied(t *testing.T) {
 	t.Parallel()
-	master := start(t, server.Options{})
-	replica := start(t, server.Options{})
+	master := server.Start(t, server.Options{})
+	replica := server.Start(t, server.Options{})
 	host, port, _ := strings.Cut(master.Addr, ":")
 	replica.Do("REPLICAOF", host, port)
 	d := open(t, at(replica))
@@ -424,7 +425,7 @@ func TestReadOnlyServerIsNotApplied(t *testing.T) {
 
 func TestWaitReplicas(t *testing.T) {
 	t.Parallel()
-	master, replica := start(t, server.Options{}), start(t, server.Options{})
+	master, replica := server.Start(t, server.Options{}), server.Start(t, server.Options{})
 	host, port, _ := strings.Cut(master.Addr, ":")
 	o := at(master)
 	o.WaitReplicas = 1
