@@ -10,6 +10,7 @@ import (
 	"time"
 
 	multilock "github.com/multilock/multilock-go/core"
+	"github.com/multilock/multilock-go/core/driver"
 )
 
 // open stands for what a program writes here, such as
@@ -58,12 +59,12 @@ func ExampleElector_Start() {
 	fmt.Println(e.IsLeader(), e.Status().State, e.Healthy())
 
 	leader, err := e.WaitForLeader(ctx) // as a follower would
-	fmt.Println(leader.Participant, err)
+	fmt.Println(leader.Participant == e.ParticipantID(), err)
 
 	fmt.Println(e.Stop(ctx), e.IsLeader()) // drains, resigns, and returns
 	// Output:
 	// true leader <nil>
-	// host-1 <nil>
+	// true <nil>
 	// <nil> false
 }
 
@@ -213,7 +214,13 @@ func ExampleBackend_Stats() {
 		log.Fatal(err)
 	}
 	fmt.Println(b.Stats().LiveTerms)
-	// Output: 0
+	fmt.Println(b.Info().WorstCaseExpiry(15 * time.Second)) // what the driver declares
+	_, pushes := b.Driver().(driver.Watcher)
+	fmt.Println(pushes)
+	// Output:
+	// 0
+	// 15s
+	// true
 }
 
 // Errors say what was done to which group, and keep the client library's own.

@@ -87,3 +87,74 @@ func ExampleInterceptor() {
 	fmt.Println(b.Close(context.Background()))
 	// Output: <nil>
 }
+
+// Every way a request can go wrong, for tests of your own.
+func ExampleRequest() {
+	thaw := make(chan struct{})
+	faults := map[string]memory.Interceptor{
+		"acquire": memory.Late(time.Second),       // executed after the sender gave up, reply lost
+		"renew":   memory.DropReply,               // executed, reply lost
+		"resign":  memory.DelayReply(time.Second), // executed, reply late
+		"leader":  memory.Freeze(thaw),            // hangs
+	}
+	store := memory.NewStore()
+	store.Intercept(func(ctx context.Context, r memory.Request, execute func()) error {
+		if f := faults[r.Op]; f != nil {
+			return f(ctx, r, execute)
+		}
+		execute()
+		return nil
+	})
+	close(thaw)
+	store.Intercept(nil)
+}
+
+// Somebody with access to the store interferes: its clock is stepped, records are
+// removed, old, locked or restored.
+func ExampleStore() {
+	ctx := context.Background()
+	store := memory.NewStore()
+	b, err := memory.Open(ctx, memory.Options{Store: store})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer b.Close(ctx)
+	e, err := multilock.New(b, multilock.Options{Group: "billing", ParticipantID: "host-1"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := e.TryAcquire(ctx); err != nil {
+		log.Fatal(err)
+	}
+	leader := func() {
+		r, err := b.Leader(ctx, "billing")
+		fmt.Println(r.Participant, err)
+	}
+	leader()
+
+	restore := store.Snapshot()
+	store.StepClock(time.Minute) // every lease has expired
+	leader()
+	store.StepClock(-time.Minute)
+	leader()
+	store.Remove("billing") // or all groups with store.Clear()
+	leader()
+	restore()
+	leader()
+
+	store.Age("billing", time.Hour) // as if the store had been idle
+	store.SetToken("billing", 1000) // as if so many terms had been
+
+	unlock := store.Lock("billing") // as a transaction would hold a row
+	unlock()
+
+	begin := time.Now()
+	store.SetClock(func() time.Duration { return 2 * time.Since(begin) }) // runs twice as fast
+	store.Clear()
+	// Output:
+	// host-1 <nil>
+	//  multilock: no leader
+	// host-1 <nil>
+	//  multilock: no leader
+	// host-1 <nil>
+}

@@ -30,7 +30,9 @@ func Example() {
 	}
 	fmt.Println(write(8))
 	fmt.Println(errors.Is(write(7), fence.ErrStale))
+	fmt.Println(guard.Highest(context.Background()))
 	// Output:
 	// <nil>
 	// true
+	// 8 <nil>
 }

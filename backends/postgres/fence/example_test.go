@@ -2,9 +2,11 @@ package fence_test
 
 import (
 	"context"
+	"database/sql"
 	"log"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/multilock/multilock-go/backends/postgres/fence"
 	multilock "github.com/multilock/multilock-go/core"
@@ -35,4 +37,25 @@ func Example() {
 		log.Fatal(err)
 	}
 	log.Print(tx.Commit(ctx))
+}
+
+// The same with database/sql.
+func ExampleGuard_CheckSQL() {
+	ctx := context.Background()
+	db, err := sql.Open("pgx", "postgres://app@db.internal/app")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	guard := fence.New("public", "leader_fence")
+	var term multilock.Term // what Run gives to the work
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer tx.Rollback()
+	if err := guard.CheckSQL(ctx, tx, term); err != nil {
+		log.Fatal(err)
+	}
+	log.Print(tx.Commit())
 }
