@@ -4,6 +4,7 @@
 //	go run ./tools/release -dry-run   what it would do, and what is in the way
 //	go run ./tools/release            does it, here; it prints how to publish it
 //	go run ./tools/release -notes     the changelog's section of the version
+//	go run ./tools/release -verify    whether HEAD has all tags of its version
 //
 // Beforehand, set the version in backends.yaml, run the generator, give the
 // version's section in CHANGELOG.md a date, and commit.
@@ -35,31 +36,42 @@ import (
 func main() {
 	dry := flag.Bool("dry-run", false, "change nothing")
 	notes := flag.Bool("notes", false, "print the changelog's section of the version")
+	check := flag.Bool("verify", false, "check that HEAD has all tags of its version")
 	flag.Parse()
-	root, err := os.Getwd()
-	if err == nil {
-		if *notes {
-			err = printNotes(root)
-		} else {
-			err = release(root, *dry)
+	err := func() error {
+		root, err := os.Getwd()
+		if err != nil {
+			return err
 		}
-	}
+		dir, err := os.MkdirTemp("", "multilock-release-")
+		if err != nil {
+			return err
+		}
+		defer modules.Remove(dir)
+		tree, err := modules.Export(root, "HEAD", filepath.Join(dir, "tree"))
+		if err != nil {
+			return err
+		}
+		switch {
+		case *notes:
+			body, err := section(tree)
+			if err == nil {
+				fmt.Println(body)
+			}
+			return err
+		case *check:
+			return verify(root, tree)
+		default:
+			return release(root, tree, dir, *dry)
+		}
+	}()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "release:", err)
 		os.Exit(1)
 	}
 }
 
-func release(root string, dry bool) error {
-	dir, err := os.MkdirTemp("", "multilock-release-")
-	if err != nil {
-		return err
-	}
-	defer modules.Remove(dir)
-	tree, err := modules.Export(root, "HEAD", filepath.Join(dir, "tree"))
-	if err != nil {
-		return err
-	}
+func release(root string, tree *modules.Tree, dir string, dry bool) error {
 	fmt.Printf("%s, %d modules\n", tree.Version, len(tree.Released))
 	faults := obstacles(root, tree)
 	for _, f := range faults {
@@ -75,12 +87,9 @@ func release(root string, dry bool) error {
 	for _, name := range changed {
 		fmt.Println("writes", name)
 	}
-	tags := make([]string, 0, len(tree.Released))
-	for _, path := range tree.Released {
-		tags = append(tags, path+"/"+tree.Version)
-	}
+	all := tags(tree)
 	if dry {
-		for _, tag := range tags {
+		for _, tag := range all {
 			fmt.Println("tags", tag)
 		}
 		if len(faults) > 0 {
@@ -92,13 +101,16 @@ func release(root string, dry bool) error {
 	if err := commit(root, tree, changed); err != nil {
 		return err
 	}
-	for _, tag := range tags {
+	for _, tag := range all {
 		if _, err := modules.Git(root, "tag", "--annotate", "--message", tag, tag); err != nil {
 			return err
 		}
 		fmt.Println("tagged", tag)
 	}
-	fmt.Printf("Publish it with\n\n\tgit push --atomic origin HEAD %s\n", strings.Join(tags, " "))
+	// GitHub starts no workflow for tags if more than three are pushed at once, and
+	// the workflow release wants all of them: so the one it waits for comes last.
+	last := len(all) - 1
+	fmt.Printf("Publish it with\n\n\tgit push --atomic origin HEAD %s &&\n\tgit push origin %s\n", strings.Join(all[:last], " "), all[last])
 	return nil
 }
 
@@ -121,8 +133,7 @@ func obstacles(root string, tree *modules.Tree) []error {
 	} else if last != "" && semver.Compare(tree.Version, last) <= 0 {
 		add("%s is not above the last release, %s; set the version in backends.yaml and run the generator", tree.Version, last)
 	}
-	for _, path := range tree.Released {
-		tag := path + "/" + tree.Version
+	for _, tag := range tags(tree) {
 		if out, err := modules.Git(root, "tag", "--list", tag); err != nil {
 			faults = append(faults, err)
 		} else if out != "" {
@@ -171,22 +182,34 @@ func section(tree *modules.Tree) (string, error) {
 	return "", fmt.Errorf("CHANGELOG.md has no section ## %s (YYYY-MM-DD)", tree.Version)
 }
 
-func printNotes(root string) error {
-	dir, err := os.MkdirTemp("", "multilock-release-")
+// verify reports the tags that HEAD lacks.
+func verify(root string, tree *modules.Tree) error {
+	out, err := modules.Git(root, "tag", "--points-at", "HEAD")
 	if err != nil {
 		return err
 	}
-	defer modules.Remove(dir)
-	tree, err := modules.Export(root, "HEAD", filepath.Join(dir, "tree"))
-	if err != nil {
-		return err
+	has := strings.Fields(out)
+	var faults []error
+	for _, tag := range tags(tree) {
+		if !slices.Contains(has, tag) {
+			faults = append(faults, fmt.Errorf("HEAD has no tag %s", tag))
+		}
 	}
-	body, err := section(tree)
-	if err != nil {
-		return err
+	if len(faults) == 0 {
+		fmt.Printf("HEAD has the tags of all %d modules at %s\n", len(tree.Released), tree.Version)
 	}
-	fmt.Println(body)
-	return nil
+	return errors.Join(faults...)
+}
+
+// tags of a release; that of core is the last one.
+func tags(tree *modules.Tree) []string {
+	var out []string
+	for _, path := range tree.Released {
+		if path != "core" {
+			out = append(out, path+"/"+tree.Version)
+		}
+	}
+	return append(out, "core/"+tree.Version)
 }
 
 // tidy tidies the commands in the written-out tree against its own modules, and
