@@ -45,14 +45,10 @@ func (c *checker) backend(name string) error {
 	if err != nil {
 		return fmt.Errorf("baseline: %w", err)
 	}
-	foreign, err := c.foreign(name)
-	if err != nil {
-		return err
-	}
 	var faults []error
 	for _, m := range graph {
 		module, _, _ := strings.Cut(m, " ")
-		if !slices.Contains(base, m) && m != prefix+path+" "+c.tree.Version || slices.Contains(never, module) || slices.Contains(foreign, module) {
+		if !slices.Contains(base, m) && m != prefix+path+" "+c.tree.Version || slices.Contains(never, module) {
 			faults = append(faults, fmt.Errorf("the graph of a consumer holds %s", m))
 		}
 	}
@@ -69,34 +65,6 @@ func (c *checker) clients(path string) ([]string, error) {
 	for _, r := range f.Require {
 		if !r.Indirect && !strings.HasPrefix(r.Mod.Path, prefix) {
 			out = append(out, r.Mod.Path+"@"+r.Mod.Version)
-		}
-	}
-	return out, nil
-}
-
-// foreign are the other backends and their client libraries, as far as this one
-// does not use the same.
-func (c *checker) foreign(name string) ([]string, error) {
-	own, err := c.clients("backends/" + name)
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for _, path := range c.tree.Released {
-		if !strings.HasPrefix(path, "backends/") || path == "backends/"+name {
-			continue
-		}
-		out = append(out, prefix+path)
-		clients, err := c.clients(path)
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range clients {
-			m, _, _ = strings.Cut(m, "@")
-			shared := strings.HasPrefix(m, "golang.org/x/") // of the Go project; half the world needs it
-			if !shared && !slices.ContainsFunc(own, func(o string) bool { return strings.HasPrefix(o, m+"@") }) {
-				out = append(out, m)
-			}
 		}
 	}
 	return out, nil

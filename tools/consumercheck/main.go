@@ -57,7 +57,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	proxy, err := tree.Pack(dir)
+	proxy, _, err := tree.Pack(dir)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (c *checker) program(name, text string, gets ...string) (dir, binary string
 		return "", "", err
 	}
 	binary = filepath.Join(dir, "program")
-	for _, args := range [][]string{append([]string{"get"}, gets...), {"build", "-o", os.DevNull, "."}, {"mod", "tidy"}, {"build", "-o", binary, "."}} {
+	for _, args := range [][]string{append([]string{"get"}, gets...), {"build", "-o", binary, "."}, {"mod", "tidy"}, {"vet", "."}} {
 		if _, err := c.Go(dir, args...); err != nil {
 			return "", "", err
 		}

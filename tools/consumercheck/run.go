@@ -119,7 +119,7 @@ func (c *checker) server(name string) (address string, env []string, err error) 
 		tb.Cleanup(s.Stop)
 		return s.URL(), nil, nil
 	case "zookeeper":
-		return "zookeeper://" + zookeeper.Start(tb, zookeeper.Options{}).Addr + "/consumer", nil, nil
+		return "zookeeper://" + zookeeper.Start(tb, zookeeper.Options{Tick: 2 * time.Second}).Addr + "/consumer", nil, nil
 	}
 	return "", nil, errors.New("consumercheck knows no server for it; add one")
 }

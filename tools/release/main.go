@@ -17,7 +17,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -80,7 +79,7 @@ func release(root string, tree *modules.Tree, dir string, dry bool) error {
 	if len(faults) > 0 && !dry {
 		return errors.New("nothing was done")
 	}
-	changed, err := tidy(tree, dir)
+	_, changed, err := tree.Pack(dir)
 	if err != nil {
 		return err
 	}
@@ -210,52 +209,6 @@ func tags(tree *modules.Tree) []string {
 		}
 	}
 	return append(out, "core/"+tree.Version)
-}
-
-// tidy tidies the commands in the written-out tree against its own modules, and
-// returns the files that changed.
-func tidy(tree *modules.Tree, dir string) ([]string, error) {
-	proxy, err := tree.Pack(dir)
-	if err != nil {
-		return nil, err
-	}
-	var changed []string
-	for _, path := range tree.Commands() {
-		module := filepath.Join(tree.Dir, filepath.FromSlash(path))
-		files := []string{"go.mod", "go.sum"}
-		before := make([][]byte, len(files))
-		for i, name := range files {
-			before[i], _ = os.ReadFile(filepath.Join(module, name)) // there may be no go.sum
-		}
-		// hashes of the siblings that an earlier state of the version had
-		if err := os.WriteFile(filepath.Join(module, "go.sum"), dropSiblings(before[1]), 0o644); err != nil {
-			return nil, err
-		}
-		if _, err := proxy.Go(module, "mod", "tidy"); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		for i, name := range files {
-			after, err := os.ReadFile(filepath.Join(module, name))
-			if err != nil {
-				return nil, err
-			}
-			if !bytes.Equal(before[i], after) {
-				changed = append(changed, path+"/"+name)
-			}
-		}
-	}
-	slices.Sort(changed)
-	return changed, nil
-}
-
-func dropSiblings(sum []byte) []byte {
-	var out []byte
-	for line := range bytes.Lines(sum) {
-		if !bytes.HasPrefix(line, []byte(modules.Prefix)) {
-			out = append(out, line...)
-		}
-	}
-	return out
 }
 
 // commit takes the changed files over from the written-out tree.

@@ -22,8 +22,29 @@ type Proxy struct {
 	Env []string // for the go command, as on a machine that has never seen the repository
 }
 
-// Pack packs the released modules of t into a proxy below dir.
-func (t *Tree) Pack(dir string) (*Proxy, error) {
+// Pack packs the released modules of t into a proxy below dir, as a release would:
+// it tidies the commands in t first, which is possible only when the versions they
+// need exist. The files that this changes are those a release has to commit. No
+// packed module contains the go.sum of another, so their hashes stay.
+func (t *Tree) Pack(dir string) (p *Proxy, changed []string, err error) {
+	p, err = t.pack(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, path := range t.Commands() {
+		files, err := p.tidy(t, path)
+		if err == nil {
+			err = p.add(t, path)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("tidying %s: %w", path, err)
+		}
+		changed = append(changed, files...)
+	}
+	return p, changed, nil
+}
+
+func (t *Tree) pack(dir string) (*Proxy, error) {
 	p := &Proxy{Dir: filepath.Join(dir, "proxy")}
 	for _, path := range t.Released {
 		if err := p.add(t, path); err != nil {
@@ -35,9 +56,10 @@ func (t *Tree) Pack(dir string) (*Proxy, error) {
 		return nil, err
 	}
 	env := strings.Split(string(out), "\n")
-	// what this machine has downloaded already serves as a second proxy
+	// What this machine has downloaded already serves as a second proxy, and with
+	// -trimpath what it has compiled from it with that flag is used again.
 	proxies := strings.Join([]string{fileURL(p.Dir), fileURL(filepath.Join(env[1], "cache", "download")), env[0]}, ",")
-	p.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-modcacherw", "GOPROXY="+proxies,
+	p.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-modcacherw -trimpath", "GOPROXY="+proxies,
 		"GOMODCACHE="+filepath.Join(dir, "cache"), "GOBIN="+filepath.Join(dir, "bin"),
 		"GONOSUMDB="+strings.Trim(strings.TrimSuffix(Prefix, "/")+","+env[2], ","))
 	return p, nil
@@ -102,4 +124,43 @@ func (p *Proxy) Go(dir string, args ...string) (string, error) {
 		return "", fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, errs.String())
 	}
 	return string(out), nil
+}
+
+// tidy runs go mod tidy in a command's module of t, and returns the files that
+// changed.
+func (p *Proxy) tidy(t *Tree, path string) ([]string, error) {
+	module := filepath.Join(t.Dir, filepath.FromSlash(path))
+	files := []string{"go.mod", "go.sum"}
+	before := make([][]byte, len(files))
+	for i, name := range files {
+		before[i], _ = os.ReadFile(filepath.Join(module, name)) // there may be no go.sum
+	}
+	// without the hashes that siblings had in an earlier state of the version
+	if err := os.WriteFile(filepath.Join(module, "go.sum"), dropSiblings(before[1]), 0o644); err != nil {
+		return nil, err
+	}
+	if _, err := p.Go(module, "mod", "tidy"); err != nil {
+		return nil, err
+	}
+	var changed []string
+	for i, name := range files {
+		after, err := os.ReadFile(filepath.Join(module, name))
+		if err != nil {
+			return nil, err
+		}
+		if !bytes.Equal(before[i], after) {
+			changed = append(changed, path+"/"+name)
+		}
+	}
+	return changed, nil
+}
+
+func dropSiblings(sum []byte) []byte {
+	var out []byte
+	for line := range bytes.Lines(sum) {
+		if !bytes.HasPrefix(line, []byte(Prefix)) {
+			out = append(out, line...)
+		}
+	}
+	return out
 }

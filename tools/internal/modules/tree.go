@@ -97,8 +97,8 @@ func extract(archive []byte, dir string) error {
 // no replace lines, so that go install pkg@version takes them.
 func (t *Tree) Commands() []string {
 	return slices.DeleteFunc(slices.Clone(t.Released), func(path string) bool {
-		_, err := os.Stat(filepath.Join(t.Dir, filepath.FromSlash(path), "main.go"))
-		return err != nil
+		text, err := os.ReadFile(filepath.Join(t.Dir, filepath.FromSlash(path), "main.go"))
+		return err != nil || !bytes.Contains(text, []byte("\npackage main\n"))
 	})
 }
 
