@@ -29,7 +29,8 @@ var (
 // election on the store that open opens, as its parent tells it to, so that rules
 // can kill and stop real processes. open may be nil if PowerProcess is declared
 // missing. Unless -parallel is given, Main lets some more rules run at one time
-// than there are processors.
+// than there are processors. When all tests were to run, each harness must have
+// met every rule: entry tests that a newer kit has outgrown fail.
 func Main(m *testing.M, open OpenURL, after ...func()) {
 	if spec := os.Getenv(childEnv); spec != "" {
 		os.Exit(childMain(spec, open))
@@ -41,8 +42,11 @@ func Main(m *testing.M, open OpenURL, after ...func()) {
 	for _, f := range after {
 		f()
 	}
-	for _, f := range after {
-		f()
+	if lines := untried(); len(lines) > 0 && code == 0 && everything() {
+		for _, l := range lines {
+			fmt.Fprintln(os.Stderr, "conformance:", l)
+		}
+		code = 1
 	}
 	say := func(string, ...any) {}
 	if testing.Verbose() {
@@ -68,4 +72,15 @@ func moreAtOnce() {
 	if !given && runtime.GOMAXPROCS(0) < parallel {
 		_ = flag.Set("test.parallel", strconv.Itoa(parallel)) // a number is valid
 	}
+}
+
+// everything reports whether the command line asks for all tests.
+func everything() bool {
+	for _, name := range []string{"test.run", "test.skip", "test.list"} {
+		if f := flag.Lookup(name); f == nil || f.Value.String() != "" {
+			return false
+		}
+	}
+	count := flag.Lookup("test.count")
+	return count != nil && count.Value.String() != "0"
 }
