@@ -50,6 +50,12 @@ func record(res Result) {
 	results.all = append(results.all, res)
 }
 
+func resultsSoFar() []Result {
+	results.Lock()
+	defer results.Unlock()
+	return slices.Clone(results.all)
+}
+
 // ReportText renders results as a table with a summary of each outcome.
 func ReportText(all []Result) string {
 	all = sorted(all)
@@ -72,11 +78,9 @@ func ReportText(all []Result) string {
 }
 
 // untried lists, for each harness, the rules that it has not met.
-func untried() []string {
-	results.Lock()
-	defer results.Unlock()
+func untried(all []Result) []string {
 	met := map[string]map[string]bool{}
-	for _, r := range results.all {
+	for _, r := range all {
 		if met[r.Harness] == nil {
 			met[r.Harness] = map[string]bool{}
 		}
@@ -120,9 +124,7 @@ func sorted(all []Result) []Result {
 
 // writeReport prints the report and writes the files that ReportEnv asks for.
 func writeReport(logf func(format string, args ...any)) error {
-	results.Lock()
-	all := slices.Clone(results.all)
-	results.Unlock()
+	all := resultsSoFar()
 	if len(all) == 0 {
 		return nil
 	}
