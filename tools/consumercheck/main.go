@@ -2,7 +2,8 @@
 // packs them from the committed tree, serves them from a file proxy, and in empty
 // modules gets, builds and tidies each backend. What a consumer's module graph
 // holds beyond that of the backend's client library and core must be the backend
-// alone. It also installs the commands and builds the README's quick start.
+// alone. It also installs the commands, builds the README's quick starts, and runs
+// its commands for a store of one's own.
 //
 // Run it in the root of the repository. It needs the module proxy for the client
 // libraries, or a module cache that has them.
@@ -98,6 +99,11 @@ func run() error {
 		faults = append(faults, fmt.Errorf("README quick start: %w", err))
 	} else {
 		fmt.Printf("%-20s builds as it stands there\n", "README quick start")
+	}
+	if err := c.ownStore(); err != nil {
+		faults = append(faults, fmt.Errorf("README, over a store of your own: %w", err))
+	} else {
+		fmt.Printf("%-20s begins as the README says, and the kit says what is missing\n", "own store")
 	}
 	return errors.Join(faults...)
 }
@@ -337,6 +343,37 @@ func (c *checker) quickStart() error {
 		if _, _, err := c.consumer(fmt.Sprintf("quickstart-%d", i+1), string(b[1]), gets...); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+var shBlock = regexp.MustCompile("(?s)```\n(go install [^`]*gen new -module.*?)```")
+
+// ownStore runs the README's commands for a backend of a third party, with the
+// packed version in place of the latest. The kit must fail it, and say why.
+func (c *checker) ownStore() error {
+	readme, err := exec.Command("git", "show", "HEAD:README.md").Output()
+	if err != nil {
+		return err
+	}
+	m := shBlock.FindSubmatch(readme)
+	if m == nil {
+		return errors.New("the README has no block of commands with gen new -module")
+	}
+	dir := filepath.Join(c.dir, "own")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	// All of the kit would take its time over a scaffold that does nothing.
+	script := strings.NewReplacer("@latest", "@"+c.version, "go test ./...", "go vet ./... && go test -run '^Test(HAR|ACQ)' ./...").Replace(string(m[1]))
+	cmd := exec.Command("bash", "-euc", script)
+	cmd.Dir = dir
+	cmd.Env = append(c.env, "PATH="+filepath.Join(c.dir, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || !bytes.Contains(out, []byte("Promise: ")) || !bytes.Contains(out, []byte("--- FAIL: TestACQOneWinner")) ||
+		!bytes.Contains(out, []byte("Acquire is not written yet")) || bytes.Contains(out, []byte("--- FAIL: TestHARDeclared")) {
+		return fmt.Errorf("want failures that quote promises and say what to write, got %v\n%s\n%s", err, script, out)
 	}
 	return nil
 }
