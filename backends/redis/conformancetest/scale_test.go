@@ -14,10 +14,19 @@ import (
 	server "github.com/multilock/multilock-go/testservers/redis"
 )
 
-// TestManyGroups: ten thousand groups led by one process and followed by another,
-// over the declared connections.
+// manyGroups is how many one process takes part in: ten thousand, and a fifth of
+// that where each would cost ten times the processor.
+func manyGroups() int {
+	if underRace {
+		return 2_000
+	}
+	return 10_000
+}
+
+// TestManyGroups: many groups led by one process and followed by another, over the
+// declared connections.
 func TestManyGroups(t *testing.T) {
-	const n = 10_000
+	n := manyGroups()
 	s := server.Start(t, server.Options{})
 	leaders, followers := proxy.Start(t, s.Addr), proxy.Start(t, s.Addr)
 	heap := func() (int, int) {
@@ -54,21 +63,26 @@ func TestManyGroups(t *testing.T) {
 	memory, routines := heap()
 	began := time.Now()
 	lb, les := begin(leaders)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // a busy machine is slow
 	defer cancel()
 	for _, e := range les {
 		if _, err := e.WaitForLeadership(ctx); err != nil {
 			t.Fatal(err)
 		}
 	}
+	eventually(t, "a goroutine for each leader, and few others", func() bool { return runtime.NumGoroutine()-routines < n*11/10 })
 	memory2, routines2 := heap()
-	t.Logf("%d groups led after %v; %d B and %.2f goroutines each", n, time.Since(began).Round(time.Millisecond), (memory2-memory)/n, float64(routines2-routines)/n)
+	t.Logf("%d groups led after %v; %d B and %.2f goroutines each", n, time.Since(began).Round(time.Millisecond), (memory2-memory)/n, float64(routines2-routines)/float64(n))
 	began = time.Now()
 	fb, fes := begin(followers)
 	eventually(t, "all groups are watched", func() bool { return fb.Stats().Watched == n })
+	eventually(t, "a goroutine for each follower, and few others", func() bool { return runtime.NumGoroutine()-routines2 < n*11/10 })
 	memory3, routines3 := heap()
-	t.Logf("%d groups followed after %v; %d B and %.2f goroutines each", n, time.Since(began).Round(time.Millisecond), (memory3-memory2)/n, float64(routines3-routines2)/n)
-	time.Sleep(5 * time.Second) // each tries once more, now that it would be woken
+	t.Logf("%d groups followed after %v; %d B and %.2f goroutines each", n, time.Since(began).Round(time.Millisecond), (memory3-memory2)/n, float64(routines3-routines2)/float64(n))
+	// Each tries once more, now that it would be woken.
+	for last := uint64(0); last != fb.Stats().Acquires; time.Sleep(2 * time.Second) {
+		last = fb.Stats().Acquires
+	}
 	commands := func() int64 { return s.Calls("evalsha", "eval", "ping", "subscribe") }
 	ls, fs, sent := lb.Stats(), fb.Stats(), commands()
 	const span = 20 * time.Second
@@ -79,14 +93,11 @@ func TestManyGroups(t *testing.T) {
 		renewals, terms, attempts, float64(renewals+attempts)/span.Seconds(), sent2-sent, float64(sent2-sent)/span.Seconds())
 	// A heartbeat is 19.7 s, so two of them at most begin in the window; a follower
 	// tries once in 40 s or more. Requests are batches of up to 500.
-	if terms > 3*n || renewals > 3*2*n/500 {
+	if terms > 3*uint64(n) || renewals > uint64(3*2*n/500)+20 {
 		t.Errorf("%d requests that renew %d terms in little more than a heartbeat of %d", renewals, terms, n)
 	}
-	if attempts > n {
+	if attempts > uint64(n)/10 {
 		t.Errorf("%d requests of followers within a third of a TTL", attempts)
-	}
-	if perLeader, perFollower := float64(routines2-routines)/n, float64(routines3-routines2)/n; perLeader > 2.1 || perFollower > 1.1 {
-		t.Errorf("%.2f goroutines for a leader, %.2f for a follower", perLeader, perFollower)
 	}
 	for name, p := range map[string]*proxy.Proxy{"leaders": leaders, "followers": followers} {
 		if open := len(p.Open()); open > 4 {
@@ -110,10 +121,10 @@ func TestManyGroups(t *testing.T) {
 	all.Wait()
 }
 
-// TestRequests counts what a leader and a follower ask of the server in four TTLs,
-// which at the default TTL are a minute.
+// TestRequests counts what a leader and a follower ask of the server in a minute.
 func TestRequests(t *testing.T) {
-	const ttl, groups, span = 5 * time.Second, 10, 20 * time.Second
+	t.Parallel()
+	const ttl, groups, span = 15 * time.Second, 10, time.Minute // the default TTL
 	s := server.Start(t, server.Options{})
 	leader, follower := backend(t, at(s)), backend(t, at(s))
 	var es []*multilock.Elector
@@ -142,21 +153,21 @@ func TestRequests(t *testing.T) {
 	time.Sleep(span)
 	le, fe, executed2, pings2 := leader.Stats(), follower.Stats(), scripts(), s.Calls("ping")
 	took := time.Since(began)
-	heartbeat := (ttl - ttl/10) / 3
+	heartbeat := (ttl - time.Second) / 3
 	beats := took.Seconds() / heartbeat.Seconds()
 	renewals, terms := le.Renewals-ls.Renewals, le.RenewedTerms-ls.RenewedTerms
 	attempts := fe.Acquires - fs.Acquires
-	t.Logf("leader of %d groups: %d requests with %d renewals in %.1f heartbeats, and %d others", groups, renewals, terms, beats,
+	t.Logf("leader of %d groups: %d requests with %d renewals in %v, %.1f heartbeats, and %d others", groups, renewals, terms, span, beats,
 		le.Acquires+le.Resigns+le.Reads-ls.Acquires-ls.Resigns-ls.Reads)
-	t.Logf("follower of %d groups: %d requests in %.1f TTLs; both, and the subscription: %d pings; the server executed %d scripts", groups, attempts, took.Seconds()/ttl.Seconds(), pings2-pings, executed2-executed)
+	t.Logf("follower of %d groups: %d requests in %v and %d pings of its subscription; the server executed %d scripts of both", groups, attempts, span, pings2-pings, executed2-executed)
 	if most := uint64(beats*3/2) + 2; renewals > most {
 		t.Errorf("%d requests that renew, want at most %d", renewals, most)
 	}
 	if le.Acquires+le.Resigns+le.Reads != ls.Acquires+ls.Resigns+ls.Reads {
 		t.Error("a leader sent more than renewals")
 	}
-	// TTL/(TTL - heartbeat) = 10/7 attempts per group and TTL.
-	if most := uint64(groups * (took.Seconds()/ttl.Seconds()*10/7 + 1)); attempts > most {
+	// TTL/(TTL - heartbeat) attempts per group and TTL.
+	if most := uint64(groups * (took.Seconds()/(ttl-heartbeat).Seconds() + 1)); attempts > most {
 		t.Errorf("a follower sent %d requests, want at most %d", attempts, most)
 	}
 	// What the clients say that they sent is what the server got.

@@ -21,7 +21,7 @@ import (
 const (
 	leadEnv     = "MULTILOCK_TEST_LEAD"
 	takenOver   = 100
-	takeoverTTL = 5 * time.Second
+	takeoverTTL = 10 * time.Second
 )
 
 func lead(url string) {
