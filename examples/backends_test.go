@@ -98,16 +98,21 @@ func quickstart(t *testing.T, name string, args ...string) {
 	a := start(t, nil, name, args...)
 	m, _ := a.await(0, working)
 	first := number(t, m[1])
-	b := start(t, nil, name, args...)
-	b.await(0, "another leads")
-	b.never(working)
-	a.await(0, `work 2 under token`)
+	follow := func(leader *program) *program {
+		p := start(t, nil, name, args...)
+		p.await(0, "campaigning") // who leads it says only where the store tells
+		n := len(leader.said())
+		for range 3 {
+			_, n = leader.await(n, working)
+		}
+		p.never(working)
+		return p
+	}
+	b := follow(a)
 	a.terminate()
 	m, _ = b.await(0, working)
 	second := number(t, m[1])
-	c := start(t, nil, name, args...)
-	c.await(0, "another leads")
-	c.never(working)
+	c := follow(b)
 	b.kill()
 	m, _ = c.await(0, working)
 	third := number(t, m[1])

@@ -28,7 +28,7 @@ const list = "docs/licences.md"
 
 // allowed are licences under which a program may use a library without having to
 // publish its own source.
-var allowed = []string{"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MPL-2.0"}
+var allowed = []string{"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT", "MPL-2.0"}
 
 func main() {
 	write := flag.Bool("write", false, "write "+list)
@@ -219,6 +219,9 @@ func recognise(text string) []string {
 	}
 	if has("mozilla public license version 2.0") || has("mozilla public license, version 2.0") {
 		found = append(found, "MPL-2.0")
+	}
+	if has("creative commons legal code cc0 1.0 universal") {
+		found = append(found, "CC0-1.0")
 	}
 	// the MPL and the Apache licence name the GPL too, but not in a title
 	if head := text[:min(len(text), 200)]; strings.Contains(head, "general public license") {
