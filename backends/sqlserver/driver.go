@@ -178,6 +178,9 @@ func (d *leaseDriver) Ping(ctx context.Context) error {
 		_, err := d.probe(ctx, false)
 		return struct{}{}, err
 	})
+	if errors.Is(err, errNoTable) && !d.opts.NoAutoCreate {
+		return nil // the first attempt creates it
+	}
 	return err
 }
 
