@@ -279,7 +279,8 @@ func (e *Elector) Resign(ctx context.Context) error {
 // Resign, Stop or its loss, which stop the elector again; meanwhile Run and Start
 // return ErrRunning. On a started elector the attempt is made at once instead of
 // at its time, also while it abstains after Resign. An elector that leads returns
-// true without I/O, one that is stopping ErrStopped.
+// true without I/O; one that is stopping, or whose work has not returned, ErrStopped;
+// one that another TryAcquire occupies, ErrRunning.
 func (e *Elector) TryAcquire(ctx context.Context) (bool, error) {
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)

@@ -29,7 +29,7 @@ func newTestLive(t *testing.T, b *Backend, granted time.Duration) *live {
 
 // Whoever finds a term over finds its context ended, in whatever instant of the
 // ending: IsLeader and the context's Err never contradict each other.
-func TestContextIsOverWhenTheBeliefIs(t *testing.T) {
+func TestHazardContextIsOverWhenTheBeliefIs(t *testing.T) {
 	b := newFake(t, newFakeStore())
 	l := newTestLive(t, b, time.Minute)
 	if !l.e.announce(l) {
@@ -51,7 +51,7 @@ func TestContextIsOverWhenTheBeliefIs(t *testing.T) {
 }
 
 // The newest answer counts, also if it allows less than an older one did.
-func TestNewestAnswerCounts(t *testing.T) {
+func TestHazardNewestAnswerCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFake(t, newFakeStore())
 		l := newTestLive(t, b, 15*time.Second)
@@ -84,7 +84,7 @@ func TestTermThatIsOverIsNotRenewed(t *testing.T) {
 
 // A resignation under a work that is still running would hand the lease over: a
 // reply to an early send of the nonce must not cause it after the term ended.
-func TestLateReplyDoesNotResignUnderRunningWork(t *testing.T) {
+func TestHazardLateReplyDoesNotResignUnderRunningWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
 		b := newFake(t, s)
