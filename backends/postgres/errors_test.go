@@ -47,6 +47,10 @@ func TestErrorsOfStatements(t *testing.T) {
 	if err := s.judge(context.Background(), nil, &pgconn.PgError{Code: "42P01", Severity: "ERROR"}); kind(err) != misconfigured {
 		t.Errorf("a missing table that may not be created: %v", err)
 	}
+	// A server that speaks German.
+	if err := s.judge(context.Background(), nil, &pgconn.PgError{Code: "40001", Severity: "FEHLER", SeverityUnlocalized: "ERROR"}); kind(err) != notApplied {
+		t.Errorf("an error in German: %v", err)
+	}
 	// What ended the session may have been executed.
 	if err := s.judge(context.Background(), nil, &pgconn.PgError{Code: "XX000", Severity: "FATAL"}); kind(err) != uncertain {
 		t.Errorf("a fatal error: %v", err)

@@ -30,7 +30,8 @@ type leaseDriver struct {
 
 	mu     sync.Mutex
 	closed bool
-	ready  bool // the probe has succeeded
+	ready  bool // the probe has found the table
+	worked bool // the probe has been answered, ever
 	calls  sync.WaitGroup
 }
 
