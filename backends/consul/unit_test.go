@@ -143,3 +143,15 @@ func TestKeysAreDistinct(t *testing.T) {
 		seen[s.key(g)] = true
 	}
 }
+
+func FuzzDecodeRing(f *testing.F) {
+	f.Add([]byte(nil))
+	f.Add([]byte("{}"))
+	f.Add([]byte("[]"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := decodeRing(&api.KVPair{Value: b})
+		if again := decodeRing(&api.KVPair{Value: r.encode()}); !reflect.DeepEqual(again, r) {
+			t.Fatalf("%+v became %+v", r, again)
+		}
+	})
+}

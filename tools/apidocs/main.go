@@ -1,7 +1,8 @@
 // Command apidocs checks what the released libraries show to their users: every
 // package and every exported name has a comment, and every exported function and
 // method is used in an example, unless its comment says that it implements an
-// interface, whose owner calls it. Run it in the root of the repository.
+// interface, whose owner calls it. Every exported error is explained in
+// docs/operations.md. Run it in the root of the repository.
 //
 // An example may stand in another module than what it shows, where that needs a
 // backend or a library that the module must not require.
@@ -42,6 +43,10 @@ func main() {
 type counted struct{ packages, names, shown int }
 
 func check(root string) (faults []string, n counted, err error) {
+	operations, err := os.ReadFile(filepath.Join(root, "docs", "operations.md"))
+	if err != nil {
+		return nil, n, err
+	}
 	shown, err := examples(root)
 	if err != nil {
 		return nil, n, err
@@ -69,6 +74,11 @@ func check(root string) (faults []string, n counted, err error) {
 			n.packages++
 			n.names += len(p.names)
 			faults = append(faults, p.faults...)
+			for _, e := range p.errors {
+				if !strings.Contains(string(operations), e+"`") {
+					faults = append(faults, fmt.Sprintf("docs/operations.md does not explain %s of %s", e, dir))
+				}
+			}
 			for _, f := range p.functions {
 				if shown[f.key] {
 					n.shown++
@@ -111,6 +121,7 @@ func packageDirs(root, module string) ([]string, error) {
 type api struct {
 	faults    []string
 	names     []string
+	errors    []string
 	functions []function
 }
 
@@ -213,6 +224,9 @@ func (p *api) declaration(fset *token.FileSet, path string, d ast.Decl) {
 			case *ast.ValueSpec:
 				for _, id := range s.Names {
 					name(id, s.Doc, s.Comment, d.Doc)
+					if d.Tok == token.VAR && strings.HasPrefix(id.Name, "Err") {
+						p.errors = append(p.errors, id.Name)
+					}
 				}
 			}
 		}
