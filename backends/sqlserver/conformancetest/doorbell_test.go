@@ -476,3 +476,27 @@ func TestWaitingForABellIsCounted(t *testing.T) {
 		}
 	}
 }
+
+// TestLedGroupsAreNotPolled: who leads a group without a doorbell need not ask
+// whether it is free; once it follows, it does.
+func TestLedGroupsAreNotPolled(t *testing.T) {
+	x := newStandInOnly(t)
+	mute := func(o *sqlserver.Options) { o.MaxDoorbells = -1 }
+	d, other := x.driver(t, mute), x.driver(t, mute)
+	term, _ := acquire(t, d, "g", time.Hour)
+	s, _ := watch(t, d, "g")
+	time.Sleep(time.Second)
+	if n := x.server.Counts()["leaders"]; n != 0 {
+		t.Errorf("%d polls of a group that this process leads", n)
+	}
+	if err := d.Resign(t.Context(), term); err != nil {
+		t.Fatal(err)
+	}
+	theirs, _ := acquire(t, other, "g", time.Hour)
+	eventually(t, "the follower polls", func() bool { return x.server.Counts()["leaders"] > 1 })
+	before := s.count("g")
+	if err := other.Resign(t.Context(), theirs); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the follower is woken", func() bool { return s.count("g") > before })
+}
