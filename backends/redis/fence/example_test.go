@@ -18,7 +18,7 @@ func Example() {
 	defer client.Close()
 	set := fence.NewScript(`return redis.call('SET', KEYS[1], ARGV[1])`)
 
-	var term multilock.Term // what Run gives to the work
+	var term multilock.Term                                                   // what Run gives to the work
 	if err := fence.Claim(ctx, client, "{reports}:fence", term); err != nil { // older terms cannot write from here
 		log.Fatal(err)
 	}
