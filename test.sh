@@ -34,6 +34,7 @@ install_servers() {
 		/usr/bin/etcd etcd-server
 		/usr/bin/prometheus prometheus
 	LIST
+	command -v npm >/dev/null || missing+=(npm) # of any origin; for Azurite
 	if [ ${#missing[@]} -gt 0 ]; then
 		$sudo apt-get update -qq
 		# the packages must not start servers of their own

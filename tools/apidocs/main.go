@@ -16,7 +16,6 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -51,14 +50,11 @@ func check(root string) (faults []string, n counted, err error) {
 	if err != nil {
 		return nil, n, err
 	}
-	cmd := exec.Command("go", "run", ".", "list", "released")
-	cmd.Dir = filepath.Join(root, "gen")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
+	released, err := modules.Released(root)
 	if err != nil {
-		return nil, n, fmt.Errorf("gen list released: %w", err)
+		return nil, n, err
 	}
-	for _, module := range strings.Fields(string(out)) {
+	for _, module := range released {
 		dirs, err := packageDirs(root, module)
 		if err != nil {
 			return nil, n, err

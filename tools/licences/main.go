@@ -40,7 +40,7 @@ func main() {
 }
 
 func run(write bool) error {
-	released, err := released()
+	released, err := modules.Released(".")
 	if err != nil {
 		return err
 	}
@@ -75,15 +75,6 @@ func run(write bool) error {
 	}
 	fmt.Printf("licences: %d modules, all under licences that are allowed\n", len(deps))
 	return nil
-}
-
-// released lists the directories of our released modules.
-func released() ([]string, error) {
-	cmd := exec.Command("go", "run", ".", "list", "released")
-	cmd.Dir = "gen"
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	return strings.Fields(string(out)), err
 }
 
 // dependency is a module that is not ours.

@@ -54,15 +54,24 @@ func Export(repo, commit, dir string) (*Tree, error) {
 		return nil, errors.New(`backends.yaml has no line "version: v..."`)
 	}
 	t.Version = string(m[1])
-	list := exec.Command("go", "run", ".", "list", "released")
-	list.Dir = filepath.Join(dir, "gen")
-	list.Env = append(os.Environ(), "GOWORK=off")
-	list.Stderr = os.Stderr
-	if out, err = list.Output(); err != nil {
+	if t.Released, err = Released(dir); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Released lists the directories of the modules that the generator in root says are
+// released.
+func Released(root string) ([]string, error) {
+	cmd := exec.Command("go", "run", ".", "list", "released")
+	cmd.Dir = filepath.Join(root, "gen")
+	cmd.Env = append(os.Environ(), "GOWORK=off")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
 		return nil, fmt.Errorf("gen list released: %w", err)
 	}
-	t.Released = strings.Fields(string(out))
-	return t, nil
+	return strings.Fields(string(out)), nil
 }
 
 func extract(archive []byte, dir string) error {
