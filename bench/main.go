@@ -191,6 +191,12 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if len(b.Stores) == 0 {
 		return errors.New("none of the stores could be started:\n" + report.Gaps(result))
 	}
+	for _, s := range b.Stores {
+		select {
+		case <-time.After(time.Until(s.Settled)):
+		case <-ctx.Done():
+		}
+	}
 	for _, name := range c.sections {
 		if ctx.Err() == nil {
 			measureSection(ctx, b, name)

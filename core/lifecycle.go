@@ -324,13 +324,21 @@ func (e *Elector) TryAcquire(ctx context.Context) (bool, error) {
 	}
 }
 
+// watchLater joins the watch unless the run is over.
+func (r *run) watchLater() {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	if r.e.run == r {
+		r.e.b.watch.join(r)
+	}
+}
+
 // tryOnce is TryAcquire on a stopped elector.
 func (e *Elector) tryOnce(ctx context.Context) (bool, error) {
 	r, err := e.begin(&run{ctx: context.Background(), manual: true})
 	if err != nil {
 		return false, err
 	}
-	e.b.watch.join(r)
 	c := &candidate{nonce: r.newNonce()}
 	a := r.attempt(c, ctx.Done())
 	e.noteAttempt(a)
@@ -338,6 +346,10 @@ func (e *Elector) tryOnce(ctx context.Context) (bool, error) {
 		if l := r.won(c, a); l != nil {
 			r.attempted.Store(true)
 			go func() {
+				// All that a watch can do for this term is to tell of its loss earlier than a
+				// renewal; for one that is given back at once it would only be work.
+				t := e.b.clock.AfterFunc(l.heartbeat(), r.watchLater)
+				defer t.Stop()
 				err, _ := r.perform(l, r.wait)
 				r.finish(err)
 			}()

@@ -390,3 +390,40 @@ func TestStartWork(t *testing.T) {
 		s.set(func() { s.onAcquire = nil })
 	})
 }
+
+// A term that is given back at once asks for no watch; one that is kept does, and
+// its end ends the watch.
+func TestTryAcquireWatchesOnlyWhatIsKept(t *testing.T) {
+	bubble(t, func(t *testing.T, s *fakeStore, b *Backend) {
+		e := newElector(t, b, Options{})
+		watched := func() int { synctest.Wait(); return b.Stats().Watched }
+		for range 3 {
+			if won, err := e.TryAcquire(t.Context()); !won || err != nil {
+				t.Fatalf("TryAcquire = %v, %v", won, err)
+			}
+			if n := watched(); n != 0 {
+				t.Errorf("%d groups are watched right after TryAcquire", n)
+			}
+			if err := e.Resign(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute)
+		if n := watched(); n != 0 {
+			t.Errorf("%d groups are watched after all terms have ended", n)
+		}
+		if won, err := e.TryAcquire(t.Context()); !won || err != nil {
+			t.Fatalf("TryAcquire = %v, %v", won, err)
+		}
+		time.Sleep(e.Options().HeartbeatInterval + time.Second)
+		if n := watched(); n != 1 {
+			t.Errorf("%d groups are watched while a term is kept", n)
+		}
+		if err := e.Resign(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := watched(); n != 0 {
+			t.Errorf("%d groups are watched after the end", n)
+		}
+	})
+}

@@ -287,7 +287,6 @@ func (r *run) stop(cause error, limit time.Duration) *live {
 // finish ends the run for good.
 func (r *run) finish(err error) {
 	e := r.e
-	e.b.watch.leave(r)
 	if r.timer != nil {
 		r.timer.Stop()
 	}
@@ -311,6 +310,7 @@ func (r *run) finish(err error) {
 	}
 	e.b.forget(e)
 	e.mu.Unlock()
+	e.b.watch.leave(r) // after this run ceased to be the elector's: nothing joins it again
 	r.answerAsks(asks, outcome{err: ErrStopped})
 	r.firstAnswer()
 	close(r.done)

@@ -45,14 +45,12 @@ if left > 0 then
 end
 r = r or {token = '0', resigned = ''}
 
-local token
-if tonumber(r.token) < now then
-  token = whole(now)
-  redis.call('HSET', key, 'token', token)
-else
+-- One write, unless the token is ahead of the clock: only HINCRBY adds to 63 bits.
+local token = whole(now)
+if tonumber(r.token) >= now then
   redis.call('HINCRBY', key, 'token', 1)
   token = redis.call('HGET', key, 'token')
 end
-redis.call('HSET', key, 'nonce', nonce, 'holder', holder, 'expiry', whole(now + ttl),
+redis.call('HSET', key, 'nonce', nonce, 'holder', holder, 'token', token, 'expiry', whole(now + ttl),
   'ttl', whole(ttl), 'since', whole(now), 'meta', meta, 'resigned', r.resigned)
 return {'ok', token, whole(now), whole(ttl)}

@@ -62,7 +62,7 @@ func (b *Bench) cyclesOn(ctx context.Context, s *store.Server, clients int) {
 }
 
 func cycles(ctx context.Context, r rival.Rival, set rival.Setting, clients int, d time.Duration) (float64, error) {
-	ctx, cancel := context.WithTimeout(ctx, d+time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, d+20*time.Second)
 	defer cancel()
 	candidates := make([]rival.Candidate, clients)
 	for i := range candidates {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/multilock/multilock-go/testservers/proc"
 )
@@ -28,6 +29,8 @@ type Server struct {
 	// them is. Requests is nil for stores that have no server.
 	Requests func(ctx context.Context) (float64, error)
 	Unit     string
+	// Settled is when the store behaves as it does later; measuring starts after it.
+	Settled time.Time
 	// StopCounting says that nobody asks Requests for a while.
 	StopCounting func()
 
