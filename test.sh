@@ -3,6 +3,7 @@
 #
 #   ./test.sh              everything
 #   ./test.sh core redis   only the modules whose path contains one of the words
+#   ./test.sh vulnerabilities   looks for known ones; needs the Go vulnerability database
 #
 # Needs Go on Debian or Ubuntu; installing the servers needs root or sudo. Set
 # MULTILOCK_NO_INSTALL=1 if they are there already.
@@ -11,6 +12,8 @@ cd "$(dirname "$0")"
 export GOFLAGS="${GOFLAGS:-} -count=1"
 
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.7.0
+actionlint=github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+govulncheck=golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -31,6 +34,7 @@ install_servers() {
 		/usr/bin/etcd etcd-server
 		/usr/bin/prometheus prometheus
 	LIST
+	command -v npm >/dev/null || missing+=(npm) # of any origin; for Azurite
 	if [ ${#missing[@]} -gt 0 ]; then
 		$sudo apt-get update -qq
 		# the packages must not start servers of their own
@@ -53,7 +57,7 @@ checks() {
 	local bad
 	bad=$(gofmt -l $(git ls-files '*.go'))
 	[ -z "$bad" ] || { echo "gofmt wants to change:" "$bad"; return 1; }
-	go vet work
+	go vet -trimpath work # the consumer check uses again what this compiles
 	for os in darwin windows; do # these are compiled and reasoned about, not run
 		echo "vet for $os"
 		(cd core && GOOS=$os go vet ./...)
@@ -63,9 +67,29 @@ checks() {
 	go run ./tools/layers
 	say "documents"
 	go run ./tools/doccheck
+	go run ./tools/apidocs
+	say "licences, compatibility, workflows"
+	go run ./tools/licences
+	go run ./tools/apicheck
+	go run "$actionlint"
 	say "staticcheck"
 	go run "$staticcheck" work
+	say "vulnerabilities: not looked for; ./test.sh vulnerabilities does, as does the workflow test"
 }
+
+vulnerabilities() {
+	local dir status=0
+	for dir in $(modules); do
+		echo "$dir"
+		(cd "$dir" && go run "$govulncheck" ./...) || status=1
+	done
+	return $status
+}
+
+if [ "$*" = vulnerabilities ]; then
+	vulnerabilities
+	exit
+fi
 
 install_servers
 [ $# -gt 0 ] || checks

@@ -263,7 +263,8 @@ func (r *run) untilNext(rec Record) time.Duration {
 	switch {
 	case info.PollDivisor > 0:
 		d := min(e.o.ElectionInterval, e.o.HeartbeatTimeout/time.Duration(info.PollDivisor))
-		return d*9/10 + time.Duration(e.b.clock.Int64N(int64(d/5)+1))
+		// Never later than declared: the worst case is computed from it.
+		return d*9/10 + time.Duration(e.b.clock.Int64N(int64(d/10)+1))
 	case rec.Remaining >= 0:
 		d := max(rec.Remaining, time.Millisecond) + jitter
 		if !pushes { // a resignation would not be heard of

@@ -1,0 +1,103 @@
+// Package rival puts MultiLock and what one could use instead behind one
+// interface, so that the same code measures them all.
+package rival
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Setting is where a store is and how long leases last. It can be handed to a
+// child process.
+type Setting struct {
+	// Store is the name of the store, as in store.Names.
+	Store string
+	// URL is the store as MultiLock takes it; peers find what they need in it.
+	URL string
+	// TTL is how long a lease lives without renewal, for every library alike.
+	TTL time.Duration
+}
+
+// Rival is one library on one store.
+type Rival struct {
+	Library string
+	// Module is the library's Go module, whose version is reported.
+	Module string
+	Ours   bool
+	// Poll is about how long a follower sleeps between its attempts, and 0 if the
+	// store wakes it.
+	Poll time.Duration
+	// Note says what was set that is not the library's default.
+	Note string
+	// Connect makes a client: what a process has one of, with its connections.
+	Connect func(ctx context.Context, s Setting) (Client, error)
+}
+
+// Client is the connections of one process. Its candidates may be used at the
+// same time.
+type Client interface {
+	// Candidate takes part in the election of a group under a name. One candidate
+	// is used by one goroutine at a time.
+	Candidate(group, name string) (Candidate, error)
+	Close()
+}
+
+// Candidate takes part in one election.
+type Candidate interface {
+	// Lead waits until the candidate knows that it leads; from then on the lease is
+	// kept alive. It ends early with ctx.
+	Lead(ctx context.Context) error
+	// Resign gives the lead up and returns when that is done.
+	Resign(ctx context.Context) error
+}
+
+// Cycler is a Candidate with a cheaper way to take a free group and give it back
+// at once.
+type Cycler interface {
+	Cycle(ctx context.Context) error
+}
+
+// Cycle takes a free group and gives it back.
+func Cycle(ctx context.Context, c Candidate) error {
+	if c, ok := c.(Cycler); ok {
+		return c.Cycle(ctx)
+	}
+	if err := c.Lead(ctx); err != nil {
+		return err
+	}
+	return c.Resign(ctx)
+}
+
+// On lists the rivals on a store, MultiLock first.
+func On(store string) []Rival {
+	switch store {
+	case "redis":
+		return []Rival{multiLock(), rueidisLock(), redisLock(), redSync()}
+	case "postgres":
+		return []Rival{multiLock(), pgLock()}
+	case "consul":
+		return []Rival{multiLock(), consulLock()}
+	case "zookeeper":
+		return []Rival{multiLock(), zooKeeperLock()}
+	case "etcd":
+		return []Rival{etcdElection()}
+	case "kubernetes":
+		return []Rival{clientGo()}
+	case "azblob":
+		r := multiLock()
+		r.Poll = azblobPoll
+		return []Rival{r}
+	}
+	return []Rival{multiLock()}
+}
+
+// Named finds a rival on a store by the name of its library.
+func Named(store, library string) (Rival, error) {
+	for _, r := range On(store) {
+		if r.Library == library {
+			return r, nil
+		}
+	}
+	return Rival{}, fmt.Errorf("there is no %s on %s", library, store)
+}

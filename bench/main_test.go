@@ -1,0 +1,171 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/multilock/multilock-go/bench/internal/child"
+	"github.com/multilock/multilock-go/bench/internal/measure"
+)
+
+// TestMain is also the child processes of a run.
+func TestMain(m *testing.M) {
+	if os.Getenv(child.Env) != "" {
+		child.Main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// Every section on the stores that need no server, with the smallest numbers.
+func TestAllSections(t *testing.T) {
+	dir := t.TempDir()
+	doc := filepath.Join(dir, "performance.md")
+	var markers strings.Builder
+	for _, name := range append(sectionNames(), "run", "gaps") {
+		markers.WriteString("<!-- bench:" + name + " -->\n<!-- /bench:" + name + " -->\n")
+	}
+	if err := os.WriteFile(doc, []byte("# Before\n\n"+markers.String()+"\nafter\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	err := run(t.Context(), []string{
+		"-quick", "-stores", "memory,file,kubernetes", "-rounds", "1", "-handovers", "4", "-candidates", "2", "-clients", "1,2",
+		"-kills", "1", "-groups", "3", "-followers", "2", "-scale", "1,20", "-ttl", "3s", "-window", "1s", "-out", dir, "-write", doc,
+	}, &out, testLog{t})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "results.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got measure.Run
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []struct{ section, store, library, figure string }{
+		{"handover", "Memory", "MultiLock", "p50 ms"}, {"handover", "File", "MultiLock", "p99 ms"},
+		{"handover", "Kubernetes (stand-in)", "client-go leaderelection", "p50 ms"},
+		{"cycles", "File", "MultiLock", "median /s"}, {"takeover", "File", "MultiLock", "p50 s after the kill"},
+		{"load", "Kubernetes (stand-in)", "client-go leaderelection", "requests /s"},
+		{"scale", "File", "MultiLock", "all moved after s"}, {"scale", "Memory", "MultiLock", "leader: KiB per group"},
+		{"startup", "Memory", "MultiLock", "p50 ms"}, {"calls", "", "MultiLock", "allocations"},
+	} {
+		found := slices.ContainsFunc(got.Rows, func(r measure.Row) bool {
+			v, ok := r.Figure(want.figure)
+			return ok && v >= 0 && r.Section == want.section && r.Store == want.store && r.Library == want.library
+		})
+		if !found {
+			t.Errorf("the run has no %+v", want)
+		}
+	}
+	for _, r := range got.Rows {
+		if n, ok := r.Figure("handovers"); ok && n != 4 {
+			t.Errorf("%s, %s: %v handovers instead of 4", r.Store, r.Library, n)
+		}
+	}
+	// What cannot be measured is named, and nothing else is missing.
+	for _, g := range got.Gaps {
+		if g.What != "takeover, Memory" && g.What != "load, Memory" && g.What != "load, File" {
+			t.Errorf("not measured: %s: %s", g.What, g.Why)
+		}
+	}
+	if s := out.String(); !strings.Contains(s, "| File | 2 candidates | **MultiLock** |") || !strings.Contains(s, "load, File: there is no server") {
+		t.Errorf("the report lacks rows:\n%s", s)
+	}
+	renewed, err := os.ReadFile(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := string(renewed); !strings.HasPrefix(s, "# Before\n") || !strings.HasSuffix(s, "\nafter\n") || !strings.Contains(s, "| File | 2 candidates | **MultiLock** |") {
+		t.Errorf("the document was not renewed well:\n%s", s)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "performance", "handover.svg")); err != nil {
+		t.Error(err)
+	}
+}
+
+// A server that is not installed is named with the way to install it; the rest
+// runs, and nothing is reported about what did not.
+func TestMissingServer(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	var out bytes.Buffer
+	err := run(t.Context(), []string{"-quick", "-stores", "memory,redis,etcd", "-sections", "cycles", "-rounds", "1", "-clients", "1"}, &out, testLog{t})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := out.String()
+	for _, want := range []string{
+		"everything on Redis: the test needs redis-server, which is not installed: sudo apt-get install --yes redis-server",
+		"everything on etcd: the test needs etcd, which is not installed: sudo apt-get install --yes etcd-server",
+		"| Memory | 1 client | **MultiLock** |",
+	} {
+		if !strings.Contains(s, want) {
+			t.Errorf("the report does not say %q:\n%s", want, s)
+		}
+	}
+	for _, not := range []string{"| Redis", "rueidislock", "| etcd"} {
+		if strings.Contains(s, not) {
+			t.Errorf("the report has %q:\n%s", not, s)
+		}
+	}
+	err = run(t.Context(), []string{"-stores", "redis", "-sections", "cycles"}, io.Discard, testLog{t})
+	if err == nil || !strings.Contains(err.Error(), "apt-get install") {
+		t.Errorf("with no store at all: %v", err)
+	}
+}
+
+func TestFlags(t *testing.T) {
+	c, err := parse([]string{"-stores", "postgres, redis", "-sections", "scale,cycles", "-scale", "5, 50"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(c.stores, []string{"redis", "postgres"}) || !slices.Equal(c.sections, []string{"cycles", "scale"}) || !slices.Equal(c.Scale, []int{5, 50}) {
+		t.Errorf("parsed %+v", c)
+	}
+	if c.Handovers < 200 || !slices.Equal(c.Candidates, []int{2, 50}) || !slices.Equal(c.Followers, []int{1, 10, 100}) {
+		t.Errorf("the defaults are %+v", c.Options)
+	}
+	for _, bad := range [][]string{
+		{"-stores", "mysql"}, {"-sections", "all"}, {"-candidates", "1"}, {"-scale", "x"}, {"-rounds", "-1"}, {"-ttl", "1ms"}, {"stray"}, {"-nonsense"},
+	} {
+		if _, err := parse(bad, io.Discard); err == nil {
+			t.Errorf("%v was accepted", bad)
+		}
+	}
+}
+
+func TestMachineIsDescribed(t *testing.T) {
+	m := machine(t.Context())
+	if m.CPUs < 1 || m.Go == "" || m.OS == "" || m.CPU == "" {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestInterruptedRunReportsNothing(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	var out bytes.Buffer
+	err := run(ctx, []string{"-stores", "memory", "-sections", "cycles"}, &out, testLog{t})
+	if err == nil || out.Len() > 0 {
+		t.Errorf("%v, and %d bytes of report", err, out.Len())
+	}
+}
+
+type testLog struct{ t *testing.T }
+
+func (l testLog) Write(p []byte) (int, error) {
+	l.t.Logf("%s", bytes.TrimSpace(p))
+	return len(p), nil
+}
