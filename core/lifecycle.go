@@ -37,7 +37,9 @@ func (e *Elector) Run(ctx context.Context, work func(ctx context.Context, term T
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	r, err := e.begin(&run{ctx: ctx})
+	var r *run
+	var err error
+	aside(func() { r, err = e.begin(&run{ctx: ctx}) })
 	if err != nil {
 		return err
 	}

@@ -128,6 +128,18 @@ func (r *run) campaign() (*live, error) {
 	}
 }
 
+// aside runs f in a goroutine of its own and waits for it. A stack that has grown
+// to 4 KiB, as one does that waits for a lock, never shrinks again, and the caller's
+// is kept for as long as it follows.
+func aside(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	<-done
+}
+
 // campaigning is a campaign between its attempts.
 type campaigning struct {
 	r     *run
@@ -144,6 +156,7 @@ func (x *campaigning) next() step {
 	if x.c == nil {
 		if !r.attempted.Load() {
 			e.logStart()
+			r.timer = e.b.clock.AfterFunc(maxWait, r.signal) // here, not on the stack that sleeps
 		}
 		r.follow()
 		x.c = &candidate{nonce: r.newNonce()}
