@@ -9,7 +9,8 @@
 //   - installs the commands, and runs them;
 //   - begins a backend of a third party's with gen, and builds the example of one.
 //
-// Run it in the root of the repository. It needs the module proxy for the client
+// Arguments, such as backends/redis or README, are the only steps to take; "gen new"
+// needs gen. Run it in the root of the repository. It needs the module proxy for the client
 // libraries, or a module cache that has them, and the test servers.
 package main
 
@@ -67,6 +68,9 @@ func run() error {
 
 	var faults []error
 	step := func(what, fine string, f func() error) {
+		if only := os.Args[1:]; len(only) > 0 && !slices.Contains(only, what) {
+			return
+		}
 		begin := time.Now()
 		if err := f(); err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", what, err))

@@ -102,12 +102,14 @@ func extract(archive []byte, dir string) error {
 	}
 }
 
+var mainClause = regexp.MustCompile(`(?m)^package main$`)
+
 // Commands returns the released modules whose root package is a command. They have
 // no replace lines, so that go install pkg@version takes them.
 func (t *Tree) Commands() []string {
 	return slices.DeleteFunc(slices.Clone(t.Released), func(path string) bool {
 		text, err := os.ReadFile(filepath.Join(t.Dir, filepath.FromSlash(path), "main.go"))
-		return err != nil || !bytes.Contains(text, []byte("\npackage main\n"))
+		return err != nil || !mainClause.Match(text)
 	})
 }
 
