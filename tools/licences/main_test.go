@@ -28,9 +28,10 @@ func TestIdentifyRefuses(t *testing.T) {
 	for name, files := range map[string]map[string]string{
 		"none":    {"README": "free"},
 		"unknown": {"LICENSE": "ask me"},
+		"inside":  {"LICENSE": "Creative Commons Attribution 4.0"}, // for tests and tools only
 		"GPL":     {"COPYING": "GNU GENERAL PUBLIC LICENSE Version 3"},
 	} {
-		d := &dependency{dir: t.TempDir()}
+		d := &dependency{dir: t.TempDir(), users: map[string]bool{"core": true}}
 		for file, text := range files {
 			if err := os.WriteFile(filepath.Join(d.dir, file), []byte(text), 0o600); err != nil {
 				t.Fatal(err)
