@@ -357,7 +357,23 @@ type naive struct {
 	hasty  bool // renewals have little time and are not repeated meanwhile
 	touchy bool // the first error ends the term
 
+	stubborn bool // no error ends the term
+	confused bool // a loss ends whatever term there is
+	tells    bool // the observer is called before each renewal
+
 	leading atomic.Bool
+	mu      sync.Mutex
+	current context.CancelFunc
+}
+
+// lost ends a term, or the one that is there now.
+func (e *naive) lost(cancel context.CancelFunc) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.confused {
+		cancel = e.current
+	}
+	cancel()
 }
 
 func (e *naive) IsLeader() bool { return e.leading.Load() }
@@ -373,10 +389,16 @@ func (e *naive) Run(ctx context.Context, work func(context.Context, multilock.Te
 		}
 		t := driver.Term{Group: e.o.Group, Participant: e.o.ParticipantID, Token: g.Token, Nonce: nonce}
 		term, cancel := context.WithCancel(ctx)
+		e.mu.Lock()
+		e.current = cancel
+		e.mu.Unlock()
 		over := time.AfterFunc(ttl, cancel)
 		go func() {
 			for term.Err() == nil {
 				pause(term, ttl/5)
+				if e.tells {
+					e.o.Observer.Observe(multilock.Observation{})
+				}
 				limit := ttl
 				if e.hasty {
 					limit = ttl / 10
@@ -386,8 +408,8 @@ func (e *naive) Run(ctx context.Context, work func(context.Context, multilock.Te
 					switch {
 					case res.Err == nil:
 						over.Reset(ttl)
-					case e.touchy || errors.Is(res.Err, driver.ErrLost):
-						cancel()
+					case e.touchy || errors.Is(res.Err, driver.ErrLost) && !e.stubborn:
+						e.lost(cancel)
 					}
 				})
 				done()
@@ -397,10 +419,59 @@ func (e *naive) Run(ctx context.Context, work func(context.Context, multilock.Te
 		err = work(term, t)
 		e.leading.Store(false)
 		cancel()
-		_ = d.Resign(context.WithoutCancel(ctx), t)
+		last, done := context.WithTimeout(context.WithoutCancel(ctx), ttl)
+		_ = d.Resign(last, t)
+		done()
 		if err != nil {
 			return err
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// reuser sends its attempt again when the term has resigned.
+type reuser struct {
+	elector
+	b *multilock.Backend
+	o multilock.Options
+}
+
+func (e *reuser) Resign(ctx context.Context) error {
+	t, ok := e.Term()
+	err := e.elector.Resign(ctx)
+	if ok {
+		_, _ = e.b.Driver().Acquire(ctx, driver.AcquireRequest{Group: t.Group, Participant: t.Participant, Nonce: t.Nonce, TTL: e.o.HeartbeatTimeout})
+	}
+	return err
+}
+
+// undead renews a term for as long as Run lasts, whatever became of it, or from
+// when Stop has given its work up.
+type undead struct {
+	elector
+	b      *multilock.Backend
+	o      multilock.Options
+	onStop bool
+}
+
+func (e *undead) renew(ctx context.Context, t multilock.Term) {
+	for ctx.Err() == nil {
+		one, cancel := context.WithTimeout(ctx, e.o.HeartbeatTimeout/5)
+		e.b.Driver().Renew(one, []driver.RenewRequest{{Term: t, TTL: e.o.HeartbeatTimeout}}, func(driver.RenewResult) {})
+		cancel()
+		pause(ctx, e.o.HeartbeatTimeout/5)
+	}
+}
+
+func (e *undead) Run(ctx context.Context, work func(context.Context, multilock.Term) error) error {
+	return e.elector.Run(ctx, func(term context.Context, t multilock.Term) error {
+		during := ctx // of the campaign
+		if e.onStop { // of the work alone
+			var cancel context.CancelFunc
+			during, cancel = context.WithCancel(context.WithoutCancel(ctx))
+			defer cancel()
+		}
+		go e.renew(during, t)
+		return work(term, t)
+	})
 }

@@ -37,7 +37,7 @@ func (r *run) linked() *client {
 
 func (r *run) adopt(d driver.Driver, info driver.Info, link Link) *client {
 	c := &client{raw: d, r: r, info: info, f: newFaults(), link: link}
-	c.f.took = r.took
+	c.f.took, c.f.labels = r.took, r.labels
 	c.Driver = wrap(d, c.f)
 	r.Cleanup(func() {
 		if link != nil {

@@ -101,6 +101,12 @@ func (n *node) elector(group string, change ...func(*multilock.Options)) elector
 	return e
 }
 
+// withHeartbeat makes electors of n renew that often in the time they believe
+// after an answer.
+func withHeartbeat(n *node, often time.Duration) func(*multilock.Options) {
+	return func(o *multilock.Options) { o.HeartbeatInterval, o.LockTimeout = n.span()/often, n.r.h.TTL/2 }
+}
+
 func (n *node) construct(o multilock.Options) (elector, error) {
 	if f := n.r.h.newElector; f != nil {
 		return f(n.b, o)
@@ -236,10 +242,15 @@ type candidate struct {
 
 // campaign lets n take part in group until the rule ends or stop is called.
 func (w *witness) campaign(n *node, group string, change ...func(*multilock.Options)) *candidate {
-	return w.campaignWith(n, n.elector(group, change...), func(ctx context.Context, term multilock.Term) error {
-		w.watch(ctx, n.name, term, nil)
+	return w.campaignWith(n, n.elector(group, change...), watched(w, n.name))
+}
+
+// watched is a work that only lets w watch its term.
+func watched(w *witness, who string) func(context.Context, multilock.Term) error {
+	return func(ctx context.Context, term multilock.Term) error {
+		w.watch(ctx, who, term, nil)
 		return nil
-	})
+	}
 }
 
 func (w *witness) campaignWith(n *node, e elector, work func(context.Context, multilock.Term) error) *candidate {

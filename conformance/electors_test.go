@@ -75,6 +75,54 @@ func brokenElectors() []brokenElector {
 			model.None,
 		},
 		{
+			"belief without a margin",
+			[]string{"CLK-rate"},
+			func(_ elector, b *multilock.Backend, o multilock.Options) elector { return &naive{b: b, o: o} },
+			model.None,
+		},
+		{
+			"a leader that takes a certain loss for an uncertain error",
+			[]string{"FAIL-lost"},
+			func(_ elector, b *multilock.Backend, o multilock.Options) elector {
+				return &naive{b: b, o: o, stubborn: true}
+			},
+			model.None,
+		},
+		{
+			"a late answer about an earlier term ends the present one",
+			[]string{"ELE-late-loss"},
+			func(_ elector, b *multilock.Backend, o multilock.Options) elector {
+				return &naive{b: b, o: o, confused: true}
+			},
+			model.None,
+		},
+		{
+			"an acquire is sent again after its term has resigned",
+			[]string{"ELE-nonce"},
+			func(e elector, b *multilock.Backend, o multilock.Options) elector { return &reuser{e, b, o} },
+			model.None,
+		},
+		{
+			"renewals go on when the term is over",
+			[]string{"FAIL-replies-lost"},
+			func(e elector, b *multilock.Backend, o multilock.Options) elector { return &undead{e, b, o, false} },
+			model.None,
+		},
+		{
+			"renewals go on beyond the drain limit",
+			[]string{"ELE-drain-limit"},
+			func(e elector, b *multilock.Backend, o multilock.Options) elector { return &undead{e, b, o, true} },
+			model.None,
+		},
+		{
+			"the observer is called on the way of a renewal",
+			[]string{"ELE-blocking"},
+			func(e elector, b *multilock.Backend, o multilock.Options) elector {
+				return &naive{elector: e, b: b, o: o, tells: true}
+			},
+			model.None,
+		},
+		{
 			"each attempt to renew is given up soon, and not repeated beside a slow one",
 			[]string{"FAIL-latency"},
 			func(_ elector, b *multilock.Backend, o multilock.Options) elector {

@@ -29,10 +29,15 @@ var (
 // election on the store that open opens, as its parent tells it to, so that rules
 // can kill and stop real processes. open may be nil if PowerProcess is declared
 // missing. Unless -parallel is given, Main lets some more rules run at one time
-// than there are processors.
-func Main(m *testing.M, open OpenURL, after ...func()) {
+// than there are processors. When all tests were to run, each harness must have
+// met every rule: entry tests that a newer kit has outgrown fail.
+func Main(m *testing.M, open OpenURL, after ...func()) { os.Exit(mainCode(m, open, true, after)) }
+
+// mainCode is Main without the exit; whole says that rules and harnesses are to
+// be complete.
+func mainCode(m *testing.M, open OpenURL, whole bool, after []func()) int {
 	if spec := os.Getenv(childEnv); spec != "" {
-		os.Exit(childMain(spec, open))
+		return childMain(spec, open)
 	}
 	underMain.Store(true)
 	mainCalled.Store(open != nil)
@@ -41,8 +46,11 @@ func Main(m *testing.M, open OpenURL, after ...func()) {
 	for _, f := range after {
 		f()
 	}
-	for _, f := range after {
-		f()
+	if whole && code == 0 && everything() {
+		for _, l := range untried(resultsSoFar()) {
+			fmt.Fprintln(os.Stderr, "conformance:", l)
+			code = 1
+		}
 	}
 	say := func(string, ...any) {}
 	if testing.Verbose() {
@@ -52,7 +60,7 @@ func Main(m *testing.M, open OpenURL, after ...func()) {
 		fmt.Fprintln(os.Stderr, "conformance: the report cannot be written:", err)
 		code = max(code, 1)
 	}
-	os.Exit(code)
+	return code
 }
 
 // parallel is how many rules run at one time unless -parallel says otherwise:
@@ -68,4 +76,15 @@ func moreAtOnce() {
 	if !given && runtime.GOMAXPROCS(0) < parallel {
 		_ = flag.Set("test.parallel", strconv.Itoa(parallel)) // a number is valid
 	}
+}
+
+// everything reports whether the command line asks for all tests.
+func everything() bool {
+	for _, name := range []string{"test.run", "test.skip", "test.list"} {
+		if f := flag.Lookup(name); f == nil || f.Value.String() != "" {
+			return false
+		}
+	}
+	count := flag.Lookup("test.count")
+	return count != nil && count.Value.String() != "0"
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/rpc"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ import (
 // The model, served to child processes over a socket, so that the rules about
 // processes are tested like the others.
 
-func TestMain(m *testing.M) { Main(m, openServed) }
+func TestMain(m *testing.M) { os.Exit(mainCode(m, openServed, false, nil)) }
 
 // Answer is a reply with its error.
 type Answer struct {

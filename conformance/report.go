@@ -3,6 +3,7 @@ package conformance
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -29,6 +30,9 @@ type Result struct {
 	Why      string   `json:"why,omitempty"`
 	Seconds  float64  `json:"seconds"`
 	Failures []string `json:"failures,omitempty"`
+	// Discounted is what earlier attempts found that did not count, because this
+	// machine or the store was too slow for the TTL; one entry for each attempt.
+	Discounted []string `json:"discounted,omitempty"`
 }
 
 // ReportEnv names the environment variable with the path of the report.
@@ -46,22 +50,58 @@ func record(res Result) {
 	results.all = append(results.all, res)
 }
 
+func resultsSoFar() []Result {
+	results.Lock()
+	defer results.Unlock()
+	return slices.Clone(results.all)
+}
+
 // ReportText renders results as a table with a summary of each outcome.
 func ReportText(all []Result) string {
 	all = sorted(all)
 	count := map[Outcome]int{}
+	discounted := 0
 	var b strings.Builder
 	for _, r := range all {
 		count[r.Outcome]++
 		fmt.Fprintf(&b, "%-14s %-28s %-12s %7.2fs  %s\n", r.Outcome, r.Rule, r.Harness, r.Seconds, r.Title)
-		if r.Why != "" {
-			first, _, _ := strings.Cut(r.Why, "\n")
-			fmt.Fprintf(&b, "%15s%s\n", "", first)
+		discounted += len(r.Discounted)
+		for _, why := range append(slices.Clone(r.Discounted), r.Why) {
+			if first, _, _ := strings.Cut(why, "\n"); first != "" {
+				fmt.Fprintf(&b, "%15s%s\n", "", first)
+			}
 		}
 	}
-	fmt.Fprintf(&b, "%d rules: %d pass, %d fail, %d missing a power, %d not applicable\n",
-		len(all), count[Pass], count[Fail], count[Missing], count[NotApplicable])
+	fmt.Fprintf(&b, "%d rules: %d pass, %d fail, %d missing a power, %d not applicable; %d attempts did not count\n",
+		len(all), count[Pass], count[Fail], count[Missing], count[NotApplicable], discounted)
 	return b.String()
+}
+
+// untried lists, for each harness, the rules that it has not met.
+func untried(all []Result) []string {
+	met := map[string]map[string]bool{}
+	for _, r := range all {
+		if met[r.Harness] == nil {
+			met[r.Harness] = map[string]bool{}
+		}
+		met[r.Harness][r.Rule] = true
+	}
+	if len(met) == 0 {
+		return []string{"no rule was run; call conformance.Run, or write entry tests with gen conformance"}
+	}
+	var out []string
+	for _, h := range slices.Sorted(maps.Keys(met)) {
+		var missing []string
+		for _, id := range RuleIDs() {
+			if !met[h][id] {
+				missing = append(missing, id)
+			}
+		}
+		if len(missing) > 0 {
+			out = append(out, fmt.Sprintf("the harness %q was not put through %s; write the entry tests anew with gen conformance", h, strings.Join(missing, ", ")))
+		}
+	}
+	return out
 }
 
 // ReportJSON renders results as an array of [Result].
@@ -84,9 +124,7 @@ func sorted(all []Result) []Result {
 
 // writeReport prints the report and writes the files that ReportEnv asks for.
 func writeReport(logf func(format string, args ...any)) error {
-	results.Lock()
-	all := slices.Clone(results.all)
-	results.Unlock()
+	all := resultsSoFar()
 	if len(all) == 0 {
 		return nil
 	}

@@ -91,5 +91,5 @@ func findRule(id string) (Rule, error) {
 func allRules() []Rule {
 	return slices.Concat(harnessRules, acquireRules, anchorRules, renewRules, recordRules, batchRules, resignRules,
 		fenceRules, leaderRules, wakeRules, nameRules, closeRules, clockRules,
-		raceRules, failoverRules, processRules, electorRules, workRules, sizeRules)
+		raceRules, failoverRules, processRules, electorRules, workRules, certainRules, sizeRules)
 }

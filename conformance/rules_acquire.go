@@ -130,13 +130,20 @@ var acquireRules = []Rule{
 	{
 		ID:       "ACQ-soon-after",
 		Title:    "a dead leader's lease is granted within the declared worst case",
-		Promise:  "After the last contact of a leader that died, the store grants the group to another within the declared worst-case expiry (a little slack for a busy machine).",
+		Promise:  "After the last contact of a leader that died, the store grants the group to another within the declared worst-case expiry (a little slack for a busy machine), and the new term carries nothing of the old one.",
 		expiries: 4,
 		body: func(r *run) {
 			a, b := r.client(), r.client()
-			l := a.win(r.group(), "holder")
+			req := r.request(r.group(), "holder")
+			req.Metadata = map[string]string{"zone": "eu-1"}
+			l := a.mustAcquire(req)
 			l.mustRenew()
-			b.takeover(l.Group, "next", time.Until(l.reply)+r.worst(b.info)+r.slack())
+			next := b.takeover(l.Group, "next", time.Until(l.reply)+r.worst(b.info)+r.slack())
+			// A new term carries nothing of the dead one.
+			wantMetadata(r, b, l.Group, nil)
+			if !next.grant.AcquiredAt.After(l.grant.AcquiredAt) {
+				r.Errorf("a term that began after another expired tells the time %v, the earlier one %v", next.grant.AcquiredAt, l.grant.AcquiredAt)
+			}
 		},
 	},
 	{
@@ -208,10 +215,18 @@ var acquireRules = []Rule{
 			if res := c.renewCtx(ctx, []driver.RenewRequest{{Term: l.Term, TTL: r.h.TTL}}); errors.Is(res[0].Err, driver.ErrLost) {
 				r.Errorf("Renew with a cancelled context: ErrLost for a live term")
 			}
+			ended := c.win(r.group(), "ended")
+			if err := c.Resign(ctx, ended.Term); err == nil {
+				c.mustBeFree(ended.Group, "after a Resign with a cancelled context that claims success")
+			} else if errors.Is(err, driver.ErrLost) && time.Now().Before(ended.goodUntil()) {
+				r.Errorf("Resign with a cancelled context: ErrLost for a live term")
+			}
 			if took := time.Since(start); took > 4*r.slack() {
 				r.Errorf("calls with a cancelled context took %v", took)
 			}
-			l.mustLead("after calls with a cancelled context")
+			if time.Now().Before(l.goodUntil()) {
+				l.mustLead("after calls with a cancelled context")
+			}
 		},
 	},
 	{

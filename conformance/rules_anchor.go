@@ -38,7 +38,7 @@ var anchorRules = []Rule{
 	{
 		ID:       "ACQ-anchor",
 		Title:    "the grant of a repeated attempt is no longer than the store keeps it",
-		Promise:  "When the reply to an Acquire was lost and it is repeated late, the lifetime told by the second reply really is the store's: nobody else is granted the group before it has run out.",
+		Promise:  "When the reply to an Acquire was lost and it is repeated late, the term is extended, and the lifetime told by the second reply really is the store's: nobody else is granted the group before it has run out.",
 		expiries: 6,
 		body: func(r *run) {
 			a, b := r.client(), r.client()
@@ -52,6 +52,9 @@ var anchorRules = []Rule{
 					r.Fatalf("the attempt repeated at 0.8 of the TTL found its own term held by another: %v", err)
 				}
 				r.Fatalf("the attempt repeated at 0.8 of the TTL: %v", err)
+			}
+			if least := r.h.TTL - a.info.Shortening - r.h.TTL/4; retry.Token == first.Token && retry.grant.Granted < least {
+				r.Errorf("the repeated attempt was granted %v of %v: its term was not extended; declared is a shortening of %v", retry.grant.Granted, r.h.TTL, a.info.Shortening)
 			}
 			next := b.takeover(req.Group, "next", r.worst(b.info)+r.slack())
 			r.notEarly(retry.goodUntil(), next, "after the repeated attempt")

@@ -51,6 +51,43 @@ var batchRules = []Rule{
 		},
 	},
 	{
+		ID:      "BAT-again",
+		Title:   "a batch whose reply was lost, and one that arrives twice",
+		Promise: "A batch executed without an answer is simply sent again, and costs no term; a duplicate that arrives after its terms were resigned brings none of them back.",
+		applies: needsBatch,
+		body: func(r *run) {
+			c := r.client()
+			leases := make([]*lease, min(c.info.RenewBatch, 5))
+			for i := range leases {
+				leases[i] = c.win(r.group(), "holder")
+			}
+			c.f.on(func(call) plan { return plan{lose: true} })
+			for i, err := range c.renewBatch(leases...) {
+				if !errors.Is(err, errInjected) {
+					r.Fatalf("request %d of a batch without an answer: %v", i, err)
+				}
+			}
+			again := make(chan struct{})
+			c.f.on(func(call) plan { return plan{twice: again} })
+			for i, err := range c.renewBatch(leases...) {
+				if err != nil && time.Now().Before(leases[i].goodUntil()) {
+					r.Errorf("request %d of a batch sent again after its reply was lost: %v", i, err)
+				}
+			}
+			c.f.on(nil)
+			for _, l := range leases {
+				if err := c.resign(l.Term); err != nil && time.Now().Before(l.goodUntil()) {
+					r.Errorf("Resign of %v: %v", l.Term, err)
+				}
+			}
+			close(again)
+			r.pause(5 * r.tick())
+			for _, l := range leases {
+				c.mustBeFree(l.Group, "after a duplicate of a batch whose terms were resigned")
+			}
+		},
+	},
+	{
 		ID:      "BAT-full",
 		Title:   "a batch as large as declared is answered in full",
 		Promise: "A batch of as many terms as the backend declares is renewed in one call.",
@@ -197,9 +234,10 @@ var batchRules = []Rule{
 		},
 	},
 	{
-		ID:      "BAT-read",
-		Title:   "a batch of reads tells what single reads tell",
-		Promise: "Leaders reports each group once, with its live record or ErrNoLeader, as Leader would.",
+		ID:       "BAT-read",
+		Title:    "a batch of reads tells what single reads tell",
+		Promise:  "Leaders reports each group once, with its live record or ErrNoLeader, as Leader would; a term that has expired is not live.",
+		expiries: 4,
 		applies: func(d driver.Driver, _ driver.Info) string {
 			if _, ok := d.(driver.BatchReader); !ok {
 				return "the driver is no BatchReader"
@@ -210,7 +248,14 @@ var batchRules = []Rule{
 			a, b := r.client(), r.client()
 			live, resigned, never := a.win(r.group(), "holder"), a.win(r.group(), "gone"), r.group()
 			resigned.mustResign()
-			groups := []string{live.Group, resigned.Group, never}[:min(3, b.info.ReadBatch)]
+			dead := a.win(r.group(), "dead")
+			stop := r.keep(live)
+			r.pauseUntil(dead.reply.Add(r.worst(b.info) + r.h.TTL/10))
+			stop()
+			if time.Now().After(live.goodUntil().Add(-r.h.TTL / 4)) {
+				live.mustRenew()
+			}
+			groups := []string{dead.Group, live.Group, resigned.Group, never}[:min(4, b.info.ReadBatch)]
 			seen := map[string]int{}
 			var mu sync.Mutex
 			ctx, cancel := b.context()
@@ -226,6 +271,7 @@ var batchRules = []Rule{
 					if diff := live.differs(rec); diff != "" {
 						r.Errorf("Leaders of %s differs from its term %v: %s", g, live.Term, diff)
 					}
+					checkRemaining(r, b.info, rec, live)
 				case !errors.Is(err, driver.ErrNoLeader):
 					r.Errorf("Leaders of %s, which nobody leads: want ErrNoLeader, got %v, %v", g, rec.Term, err)
 				}
@@ -284,6 +330,36 @@ var batchRules = []Rule{
 				r.Errorf("granted: held group %v, contested group %v and %v, free group %v", x, y, z, w)
 			}
 			held.mustLead("after a batch of attempts")
+
+			// Repeated, late and ordinary attempts are told apart as single ones are.
+			own := b.win(r.group(), "own")
+			ended := b.win(r.group(), "ended")
+			ended.mustResign()
+			next := r.request(ended.Group, "next")
+			reqs = []driver.AcquireRequest{
+				{Group: own.Group, Participant: own.Participant, Nonce: own.Nonce, TTL: r.h.TTL},
+				{Group: ended.Group, Participant: ended.Participant, Nonce: ended.Nonce, TTL: r.h.TTL},
+				next,
+			}
+			errs := map[int]error{}
+			clear(grants)
+			b.Driver.(driver.BatchAcquirer).AcquireBatch(ctx, reqs, func(i int, g driver.Grant, err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				grants[i], errs[i] = g, err
+			})
+			if g := grants[0]; errs[0] != nil || g.Token != own.Token || g.Granted < r.h.TTL-b.info.Shortening-r.h.TTL/4 {
+				r.Errorf("an attempt of the batch that finds its own live term: want token %d and about %v, got %+v, %v", own.Token, r.h.TTL, g, errs[0])
+			}
+			if !errors.Is(errs[1], driver.ErrResigned) {
+				r.Errorf("an attempt of the batch with the nonce that resigned last: want ErrResigned, got %+v, %v", grants[1], errs[1])
+			}
+			if g := grants[2]; errs[2] != nil || g.Token <= ended.Token || g.Granted <= 0 || g.Granted > r.h.TTL {
+				r.Errorf("an attempt of the batch at a resigned group: want a token above %d and at most %v, got %+v, %v", ended.Token, r.h.TTL, g, errs[2])
+			}
+			if rec := a.leader(next.Group); rec == nil || rec.Token != grants[2].Token {
+				r.Errorf("Leader tells %+v, the batch granted token %d", rec, grants[2].Token)
+			}
 		},
 	},
 }

@@ -2,6 +2,8 @@ package conformance
 
 import (
 	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/multilock/multilock-go/core/driver"
@@ -62,6 +64,42 @@ var clockRules = []Rule{
 			}
 			if rec := b.leader(req.Group); rec == nil || rec.Token != l.Token {
 				r.Errorf("the repeated attempt's term is gone before the lifetime it was told is over")
+			}
+		},
+	},
+	{
+		ID:       "CLK-rate",
+		Title:    "clocks that run at rates one percent apart elect one leader",
+		Promise:  "Where the store's clock runs one percent faster or slower than a process's, a leader that is cut off stops believing before anybody else is granted the group.",
+		Needs:    []Power{PowerManualClock},
+		expiries: 8,
+		body: func(r *run) {
+			advance, _ := r.h.ManualClock(r)
+			var rate atomic.Int64 // percent
+			rate.Store(101)
+			r.driveClock(advance, &rate)
+			for _, percent := range []int64{101, 99} {
+				rate.Store(percent)
+				a, b := r.node(), r.client()
+				w := r.witness()
+				group := r.group()
+				leader := w.campaign(a, group)
+				w.leads(0, r.recovery(a), "the elector leads")
+				r.pause(r.h.TTL / 2)
+				a.f.on(func(call) plan { return plan{drop: true} })
+				end := time.Now().Add(2 * r.failover(a))
+				next, err := b.acquire(r.request(group, "next"))
+				for ; err != nil; next, err = b.acquire(r.request(group, "next")) {
+					if time.Now().After(end) || r.ctx.Err() != nil {
+						r.Fatalf("the group of the leader that was cut off was not granted to another: %v", err)
+					}
+					r.pause(time.Millisecond)
+				}
+				r.eventually(r.slack(), "the leader that was cut off has stopped believing", func() bool { _, held := w.last(); return !held })
+				if last, _ := w.last(); last.until.After(next.reply) {
+					r.Errorf("with the store's clock at %d %% of the process's the leader that was cut off believed %v longer than its lease lasted", percent, last.until.Sub(next.reply))
+				}
+				leader.stop()
 			}
 		},
 	},
@@ -128,4 +166,30 @@ var clockRules = []Rule{
 			r.newer(next, b.takeover(l.Group, "next", 2*r.worst(b.info)+2*r.slack()+10*time.Second))
 		},
 	},
+}
+
+// driveClock moves a store's clock at rate percent of real time until the rule
+// ends. It is never ahead of that; if it fell behind, by a delay of this machine
+// that a leader's margin would not cover, the attempt counts as slow.
+func (r *run) driveClock(advance func(time.Duration), rate *atomic.Int64) {
+	quit := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		last := time.Now()
+		for {
+			select {
+			case <-quit:
+				return
+			case <-time.After(time.Millisecond):
+			}
+			now := time.Now()
+			step := now.Sub(last)
+			last = now
+			if step > r.h.TTL/40 {
+				r.took(r.h.TTL)
+			}
+			advance(step * time.Duration(rate.Load()) / 100)
+		}
+	})
+	r.Cleanup(func() { close(quit); wg.Wait() })
 }

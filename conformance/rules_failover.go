@@ -109,11 +109,23 @@ var failoverRules = []Rule{
 		expiries: 8,
 		body: func(r *run) {
 			p := r.pair(r.node(), r.node())
+			var over atomic.Bool
+			var more atomic.Int32
+			p.a.f.watch(func(c call) {
+				if over.Load() && c.op == "renew" && c.about(p.first.token) {
+					more.Add(1)
+				}
+			})
 			p.a.f.on(func(call) plan { return plan{hang: true} })
 			p.over(r.span()+r.slack(), "the belief of the leader without replies has ended")
+			r.pause(r.h.TTL / 8) // what was on its way when the term ended
+			over.Store(true)
 			p.w.leads(p.first.token, r.span()+2*r.failover(p.b), "a successor leads")
 			p.a.f.on(nil)
 			r.pause(r.h.TTL / 2)
+			if n := more.Load(); n > 0 {
+				r.Errorf("%d renewals were sent for a term that was over", n)
+			}
 			p.w.check()
 		},
 	},

@@ -2,6 +2,8 @@ package conformance
 
 import (
 	"time"
+
+	"github.com/multilock/multilock-go/core/driver"
 )
 
 var leaderRules = []Rule{
@@ -66,6 +68,33 @@ var leaderRules = []Rule{
 			if now := time.Now(); now.Before(l.goodUntil().Add(-5 * time.Millisecond)) {
 				r.Errorf("Leader called a term gone %v before its lease ran out", l.goodUntil().Sub(now))
 			}
+		},
+	},
+	{
+		ID:      "LDR-ping",
+		Title:   "a ping says whether the store answers",
+		Promise: "Ping succeeds while the store can be reached, fails while the network is cut, and succeeds again afterwards.",
+		Needs:   []Power{PowerLink},
+		applies: func(d driver.Driver, _ driver.Info) string {
+			if _, ok := d.(driver.Pinger); !ok {
+				return "the driver is no Pinger"
+			}
+			return ""
+		},
+		body: func(r *run) {
+			c := r.linked()
+			ping := func() error {
+				ctx, cancel := c.context()
+				defer cancel()
+				return c.Driver.(driver.Pinger).Ping(ctx)
+			}
+			r.eventually(callLimit+r.slack(), "Ping of a store that can be reached succeeds", func() bool { return ping() == nil })
+			c.link.Cut()
+			if err := ping(); err == nil {
+				r.Errorf("Ping succeeded although the network is cut")
+			}
+			c.link.Restore()
+			r.eventually(30*time.Second+r.slack(), "Ping succeeds again after the network has come back", func() bool { return ping() == nil })
 		},
 	},
 	{

@@ -43,10 +43,13 @@ var processRules = []Rule{
 			first := w.leads(0, r.recovery(n), "the child process leads")
 			other := w.campaign(n, group)
 			r.pause(r.h.TTL / 2)
+			killed := time.Now()
 			if err := c.cmd.Process.Kill(); err != nil {
 				r.Fatalf("kill: %v", err)
 			}
 			next := w.leads(first.token, r.failover(n), "another process leads after kill -9")
+			r.Logf("another process led %v after kill -9; with a TTL of %v the declared worst case is %v",
+				time.Since(killed).Round(time.Millisecond), r.h.TTL, n.info.WorstCaseExpiry(r.h.TTL))
 			// And the other way round: a new process takes over what this one gives up.
 			w.spawn("child-2", group, r.h.TTL)
 			r.pause(r.h.TTL / 2)

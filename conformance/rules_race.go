@@ -139,7 +139,8 @@ func recordHistory(r *run, cs []*client, seed int64) []Operation {
 	for i, c := range cs {
 		rnd := rand.New(rand.NewPCG(uint64(seed), uint64(i)))
 		wg.Go(func() {
-			var own *driver.Term // the term this client holds or may hold
+			var own *driver.Term            // the term this client holds or may hold
+			var open *driver.AcquireRequest // the attempt behind it, if its answer was lost
 			for range 12 {
 				if time.Since(start) > ttl/2 || r.ctx.Err() != nil {
 					return
@@ -161,13 +162,25 @@ func recordHistory(r *run, cs []*client, seed int64) []Operation {
 					var rec driver.Record
 					rec, err = c.Leader(ctx, group)
 					op.Token = rec.Token
-				case own == nil:
+				case own == nil || k == 2 && open != nil:
 					op.Kind = "acquire"
 					req := r.request(group, fmt.Sprintf("p%d", i))
-					req.TTL, op.Nonce = ttl, req.Nonce
+					req.TTL = ttl
+					if own != nil { // sent again
+						req = *open
+					}
+					op.Nonce = req.Nonce
 					var g driver.Grant
 					g, err = c.Acquire(ctx, req)
 					op.Token = g.Token
+					switch {
+					case err == nil:
+						open = nil
+					case !isCertain(err):
+						open = &req
+					case !errors.Is(err, driver.ErrNotApplied):
+						own, open = nil, nil // refused, as every earlier send was
+					}
 					if err == nil || !isCertain(err) {
 						own = &driver.Term{Group: group, Participant: req.Participant, Token: g.Token, Nonce: req.Nonce}
 					}
@@ -177,7 +190,7 @@ func recordHistory(r *run, cs []*client, seed int64) []Operation {
 				default:
 					op.Kind, op.Nonce = "resign", own.Nonce
 					err = c.Resign(ctx, *own)
-					own = nil
+					own, open = nil, nil
 				}
 				cancel()
 				op.Return = time.Since(start)

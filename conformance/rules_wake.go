@@ -119,6 +119,25 @@ var wakeRules = []Rule{
 		},
 	},
 	{
+		ID:      "WAK-own",
+		Title:   "a resign wakes followers of the same client",
+		Promise: "A leader and a follower of one group may share a client: soon after the Resign the client's own watch is told.",
+		applies: needsPush,
+		body: func(r *run) {
+			c := r.client()
+			s, sub := c.subscribe()
+			group := r.group()
+			c.add(sub, group)
+			for i := range 3 {
+				l := c.win(group, "holder")
+				r.pause(r.tick())
+				before := s.count(group)
+				l.mustResign()
+				r.eventually(r.slack(), fmt.Sprintf("round %d: the client's own follower is woken after Resign", i), func() bool { return s.count(group) > before })
+			}
+		},
+	},
+	{
 		ID:       "WAK-expiry",
 		Title:    "an expiry wakes the followers where declared",
 		Promise:  "Where the backend declares a push on expiry, followers are told of a dead leader within the declared worst case.",

@@ -109,10 +109,11 @@ var workRules = []Rule{
 	{
 		ID:       "ELE-drain-limit",
 		Title:    "work that outlives the drain limit is not handed over",
-		Promise:  "When the work does not return within the drain limit, Stop says ErrDrainTimeout, nothing is resigned while it runs, and the lease is left to expire.",
+		Promise:  "When the work does not return within the drain limit, Stop says ErrDrainTimeout, nothing is resigned while it runs, and the lease is left to expire, so that another leads within the declared worst case.",
 		expiries: 8,
 		body: func(r *run) {
-			a := r.node()
+			a, b := r.node(), r.client()
+			group := r.group()
 			release := make(chan struct{})
 			var working, early atomic.Bool
 			a.f.watch(func(c call) {
@@ -120,7 +121,7 @@ var workRules = []Rule{
 					early.Store(true)
 				}
 			})
-			e := a.elector(r.group(), func(o *multilock.Options) { o.DrainTimeout = r.h.TTL / 4 })
+			e := a.elector(group, func(o *multilock.Options) { o.DrainTimeout = r.h.TTL / 4 })
 			w := r.witness()
 			c := w.campaignWith(a, e, func(ctx context.Context, term multilock.Term) error {
 				working.Store(true)
@@ -137,12 +138,15 @@ var workRules = []Rule{
 			if err := e.Stop(ctx); !errors.Is(err, multilock.ErrDrainTimeout) {
 				r.Errorf("Stop of an elector whose work does not return: want ErrDrainTimeout, got %v", err)
 			}
-			r.pause(r.h.TTL / 4)
+			next := b.takeover(group, "next", r.worst(b.info)+r.slack())
 			if early.Load() {
 				r.Errorf("Resign was sent while the work was still running")
 			}
+			stop := r.keep(next)
 			unblock()
 			<-c.done
+			stop()
+			next.mustLead("after the work that outlived its drain limit has returned")
 		},
 	},
 	{

@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/pprof"
 	"slices"
@@ -26,6 +27,7 @@ const (
 // Run runs every rule as a subtest and writes the report when all are done.
 func Run(t *testing.T, newHarness func(TB) Harness) {
 	t.Helper()
+	reported.Store(true)
 	t.Cleanup(func() {
 		if underMain.Load() { // which writes it at the end of all tests
 			return
@@ -48,6 +50,9 @@ func RunRule(t *testing.T, id string, newHarness func(TB) Harness) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if os.Getenv(ReportEnv) != "" && !reported.Load() && !underMain.Load() {
+		t.Fatalf("%s is set, but nobody writes the report; let TestMain call conformance.Main", ReportEnv)
+	}
 	if !rule.StoreWide() {
 		t.Parallel()
 	}
@@ -69,6 +74,9 @@ func Execute(tb TB, id string, newHarness func(TB) Harness) Result {
 	return execute(tb, rule, newHarness)
 }
 
+// reported says that Run was called, which writes the report.
+var reported atomic.Bool
+
 var runs atomic.Int64
 
 // attempts is how often a rule is tried, each time with twice the TTL, if it
@@ -79,6 +87,7 @@ const attempts = 4
 func execute(tb TB, rule Rule, newHarness func(TB) Harness) Result {
 	tb.Helper()
 	start := time.Now()
+	var discounted []string
 	for i := 1; ; i++ {
 		r := &run{rule: rule, outer: tb, id: fmt.Sprintf("%s/%d", rule.ID, runs.Add(1)), factor: 1 << (i - 1), limit: make(chan time.Duration, 1), done: make(chan struct{})}
 		overdue := r.attempt(newHarness)
@@ -87,9 +96,12 @@ func execute(tb TB, rule Rule, newHarness func(TB) Harness) Result {
 			tb.Logf("%s", l)
 		}
 		if res.Outcome == Fail && i < attempts && !overdue && !r.violated && r.tooSlow() {
-			tb.Logf("attempt %d does not count: with a TTL of %v something took %v. It found: %s", i, r.h.TTL, r.slowest(), strings.Join(res.Failures, "; "))
+			why := fmt.Sprintf("attempt %d does not count: with a TTL of %v something took %v. It found: %s", i, r.h.TTL, r.slowest(), strings.Join(res.Failures, "; "))
+			tb.Logf("%s", why)
+			discounted = append(discounted, why)
 			continue
 		}
+		res.Discounted = discounted
 		if res.Outcome == Fail {
 			tb.Errorf("%s (%s) on %s failed.\nPromise: %s\n%s", rule.ID, rule.Title, res.Harness, rule.Promise, strings.Join(res.Failures, "\n"))
 		}
@@ -146,6 +158,7 @@ type run struct {
 	id     string // goroutine label
 	h      Harness
 	ctx    context.Context
+	labels context.Context // ctx with the label of the rule's goroutines
 	cancel context.CancelFunc
 	factor int                // of the harness's TTL
 	limit  chan time.Duration // sent once the harness is known
@@ -188,7 +201,8 @@ func (r *run) main(newHarness func(TB) Harness) {
 	r.h = newHarness(r)
 	// Goroutines started from here on carry the label; what the harness shares
 	// between rules it starts before.
-	pprof.SetGoroutineLabels(pprof.WithLabels(r.ctx, pprof.Labels(labelKey, r.id)))
+	r.labels = pprof.WithLabels(r.ctx, pprof.Labels(labelKey, r.id))
+	pprof.SetGoroutineLabels(r.labels)
 	if f := r.h.faults(); len(f) > 0 {
 		for _, line := range f {
 			r.failf("%s", line)

@@ -98,6 +98,9 @@ func TestSlowMachine(t *testing.T) {
 	if res.Outcome != Pass || len(ttls) != 3 {
 		t.Errorf("got %s (%s) after TTLs of %v, want a pass at the third", res.Outcome, res.Why, ttls)
 	}
+	if text := ReportText([]Result{res}); len(res.Discounted) != 2 || !strings.Contains(text, "attempt 2 does not count: with a TTL of 4s something took 1s. It found: too slow") || !strings.Contains(text, "2 attempts did not count") {
+		t.Errorf("the report does not tell of the attempts that did not count:\n%s", text)
+	}
 	for name, body := range map[string]func(r *run, n int){
 		"a violation":         func(r *run, _ int) { r.took(time.Second); r.violation("two leaders") },
 		"nothing was slow":    func(r *run, _ int) { r.Errorf("two leaders") },
@@ -159,4 +162,40 @@ func TestReportFiles(t *testing.T) {
 	if writeReport(t.Logf) == nil {
 		t.Error("a report that cannot be written is no error")
 	}
+}
+
+// TestUntried: a harness that was not put through every rule is told.
+func TestUntried(t *testing.T) {
+	if got := untried(nil); len(got) != 1 || !strings.Contains(got[0], "no rule was run") {
+		t.Errorf("without any result: %q", got)
+	}
+	var all []Result
+	for _, id := range RuleIDs() {
+		all = append(all, Result{Rule: id, Harness: "whole", Outcome: Missing})
+		if id != "ACQ-held" && id != "SIZ-leader" {
+			all = append(all, Result{Rule: id, Harness: "outgrown", Outcome: Pass})
+		}
+	}
+	want := `the harness "outgrown" was not put through ACQ-held, SIZ-leader; write the entry tests anew with gen conformance`
+	if got := untried(all); len(got) != 1 || got[0] != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestGoroutinesOfTimers: what the driver starts when it is called from a timer
+// belongs to the rule as well.
+func TestGoroutinesOfTimers(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	rule := Rule{ID: "TST-timer", Title: "t", Promise: "p", body: func(r *run) {
+		c := r.client()
+		c.f.watch(func(call) { go func() { <-release }() })
+		called := make(chan struct{})
+		time.AfterFunc(time.Millisecond, func() {
+			c.leader(r.group())
+			close(called)
+		})
+		<-called
+	}}
+	wantFailure(t, execute(&muted{T: t}, rule, modelHarness(model.None)), "goroutines are left behind")
 }

@@ -19,6 +19,7 @@ type belief struct {
 	hasBoot   bool
 	span, tol int64 // nanoseconds
 	over      error // why the term is over; then nothing else counts
+	lease     int64 // set with over: the monotonic time by which the store lets go
 }
 
 // instant is a look at all clocks, taken before a request.

@@ -2,19 +2,23 @@ package multilock
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
 )
 
-// closePatience is how long Close waits for calls that hang in the driver.
+// closePatience is how long Close waits for what hangs in the driver.
 const closePatience = time.Second
 
 // Close ends the terms of all electors of the backend as their Stop does, and
 // then closes the driver; a client that was handed to the backend stays open. If
 // work still runs at the drain limit Close returns ErrDrainTimeout; the driver
 // stays open, without renewing, until that work has returned or its lease has
-// expired, so that nothing is released under a work that still runs.
+// expired, so that nothing is released under a work that still runs. If ctx ends
+// first, the drains end with it, and what is not over soon after goes on without
+// Close, which returns context.Cause(ctx). A ctx that has ended before the call
+// limits nothing.
 //
 // A further Close waits for the first. Called from inside work, with its context,
 // it does not wait.
@@ -63,7 +67,9 @@ func (b *Backend) Close(ctx context.Context) error {
 		for _, r := range runs {
 			r.stop(ErrClosed, 0)
 		}
-		<-drained
+		if !b.await(drained) {
+			return closing(ctx)
+		}
 	}
 	for _, r := range runs {
 		select {
@@ -72,8 +78,19 @@ func (b *Backend) Close(ctx context.Context) error {
 			return ErrDrainTimeout
 		}
 	}
-	<-b.closed
+	select {
+	case <-b.closed:
+	case <-ended:
+		if !b.await(b.closed) {
+			return closing(ctx)
+		}
+	}
 	return b.closeErr
+}
+
+// closing is the error of a Close that ctx ended.
+func closing(ctx context.Context) error {
+	return fmt.Errorf("multilock: the closing goes on: %w", context.Cause(ctx))
 }
 
 // untilDrained returns when the run has ended, or its drain limit has passed.
@@ -128,7 +145,7 @@ func (r *run) untilExpired() {
 	e.mu.Lock()
 	left := time.Duration(0)
 	if l := r.term; l != nil {
-		left = time.Duration(l.leaseUntil - e.b.clock.Now().Mono)
+		left = time.Duration(l.believed.Load().lease - e.b.clock.Now().Mono)
 	}
 	e.mu.Unlock()
 	over := make(chan struct{})
@@ -140,13 +157,16 @@ func (r *run) untilExpired() {
 	}
 }
 
-func (b *Backend) await(done <-chan struct{}) {
+// await waits for done, for as long as closePatience; it reports whether it came.
+func (b *Backend) await(done <-chan struct{}) bool {
 	over := make(chan struct{})
 	t := b.clock.AfterFunc(closePatience, func() { close(over) })
 	defer t.Stop()
 	select {
 	case <-done:
+		return true
 	case <-over:
+		return false
 	}
 }
 

@@ -100,7 +100,9 @@ func (e *Elector) Term() (Term, bool) {
 // a time-out after Options.LockTimeout, or what the store reports. It works on a
 // stopped elector too.
 func (e *Elector) Leader(ctx context.Context) (Record, error) {
+	start := time.Now()
 	rec, err := e.b.leader(ctx, e.o.Group, e.o.LockTimeout)
+	e.observe(Observation{Op: "leader", Token: rec.Token, Start: start, Duration: time.Since(start), Err: err})
 	switch {
 	case err == nil:
 		e.observed1(rec)
@@ -128,13 +130,12 @@ func (e *Elector) SetMetadata(m map[string]string) error {
 	}
 }
 
-// metadata returns what a renewal of l has to carry, nil if nothing changed.
-func (e *Elector) metadata(*live) (map[string]string, uint64) {
-	v := e.meta.Load()
-	if v.version <= e.metaSent.Load() {
-		return nil, 0
+// metadata returns what a renewal has to carry, nil if nothing changed.
+func (e *Elector) metadata() *metadataVersion {
+	if v := e.meta.Load(); v.version > e.metaSent.Load() {
+		return v
 	}
-	return v.m, v.version
+	return &metadataVersion{}
 }
 
 // metadataSent notes that the store has version v.

@@ -21,8 +21,9 @@ var (
 	// configuration.
 	ErrMisconfigured = driver.ErrMisconfigured
 
-	// ErrRunning is returned by Run on an elector that is started, running or
-	// holding a term won by TryAcquire.
+	// ErrRunning is returned by Run, Start, StartWork and TryAcquire on an elector
+	// that is in use otherwise: started, running, or holding a term won by TryAcquire
+	// or an attempt of it.
 	ErrRunning = errors.New("multilock: the elector is already running")
 	// ErrStopped says that the elector is stopped or stopping. It is also the
 	// cause of a term's context after a planned stop.
@@ -75,8 +76,8 @@ func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
 // OpError is an error of a store operation. Unwrap leads to the driver's own.
 type OpError struct {
 	Backend string // e.g. "redis"
-	Op      string // "acquire", "renew", "resign", "leader" or "ping"
-	Group   string // empty for ping
+	Op      string // "acquire", "renew", "resign", "leader", "ping", "start" or "close"
+	Group   string // empty for ping and close
 	Err     error
 }
 

@@ -16,3 +16,12 @@ func NewFakeBackend(t testing.TB) (b *Backend, failRenewals func(error)) {
 		s.set(func() { s.onRenew = func(driver.RenewRequest) error { return err } })
 	}
 }
+
+// NewExampleBackend is NewFakeBackend for examples.
+func NewExampleBackend() *Backend {
+	b, err := NewBackend(pushing{&fakeDriver{s: newFakeStore(), done: make(chan struct{})}}, fakeInfo)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}

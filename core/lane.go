@@ -153,6 +153,10 @@ func (l *lane) run(batch []*call) {
 	first.mu.Lock()
 	if len(batch) == 1 {
 		first.cancel = giveUp
+		if first.state == callGivenUp { // between being taken and now
+			first.mu.Unlock()
+			return
+		}
 	}
 	first.mu.Unlock()
 	if first.limit > 0 {

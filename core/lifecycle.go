@@ -37,7 +37,9 @@ func (e *Elector) Run(ctx context.Context, work func(ctx context.Context, term T
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	r, err := e.begin(&run{ctx: ctx})
+	var r *run
+	var err error
+	aside(func() { r, err = e.begin(&run{ctx: ctx}) })
 	if err != nil {
 		return err
 	}
@@ -52,8 +54,9 @@ func (e *Elector) Run(ctx context.Context, work func(ctx context.Context, term T
 // misconfiguration; it does not wait for leadership, and a store that is
 // unreachable is no error. ctx bounds only this call.
 //
-// A second Start is a no-op. During Run, or while a term won by TryAcquire is
-// held, the error is ErrRunning. Start during a stop waits for its end.
+// A second Start is a no-op. During Run or StartWork, or while a term won by
+// TryAcquire is held, the error is ErrRunning. Start during a stop waits for its
+// end.
 func (e *Elector) Start(ctx context.Context) error {
 	return e.start(ctx, func() *run { return &run{ctx: context.Background(), idle: true, answered: make(chan struct{})} }, (*run).wait)
 }
@@ -62,7 +65,8 @@ func (e *Elector) Start(ctx context.Context) error {
 // reports a misconfiguration that the store's first answer shows, and ctx bounds
 // only this call, though work sees its values. What Run would return is the cause
 // of the Stopped change. If work panics, the term is resigned and the program
-// ends, as with any goroutine. A second StartWork is a no-op.
+// ends, as with any goroutine. A second StartWork is a no-op, whatever its work;
+// on an elector that was started otherwise the error is ErrRunning.
 func (e *Elector) StartWork(ctx context.Context, work func(ctx context.Context, term Term) error) error {
 	if work == nil {
 		return &InvalidError{Field: "work", Allowed: "must not be nil"}
@@ -77,11 +81,12 @@ func (e *Elector) start(ctx context.Context, newRun func() *run, work func(*run,
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	r, err := e.begin(newRun())
+	fresh := newRun()
+	r, err := e.begin(fresh)
 	for errors.Is(err, ErrRunning) {
 		e.mu.Lock()
 		old := e.run
-		started := old != nil && (old.idle || old.started) && old.stopCause == nil
+		started := old != nil && (old.idle && fresh.idle || old.started && fresh.started) && old.stopCause == nil
 		stopping := old != nil && old.stopCause != nil
 		e.mu.Unlock()
 		switch {
@@ -96,7 +101,8 @@ func (e *Elector) start(ctx context.Context, newRun func() *run, work func(*run,
 		case old != nil:
 			return err
 		}
-		r, err = e.begin(newRun())
+		fresh = newRun()
+		r, err = e.begin(fresh)
 	}
 	if err != nil {
 		return err
@@ -167,8 +173,11 @@ func (e *Elector) begin(r *run) (*run, error) {
 // If the work does not return within DrainTimeout, or the shorter time that ctx's
 // deadline leaves, Stop returns ErrDrainTimeout and the lease is left to expire.
 // If the resignation could not be confirmed Stop returns its error; the elector
-// is stopped all the same. On a stopped elector it is a no-op. Called from inside
-// the work, with its context, it does not wait.
+// is stopped all the same. If ctx ends first, the drain ends with it, and a
+// resignation that is not answered soon after goes on without Stop, which returns
+// context.Cause(ctx). A ctx that has ended before the call limits nothing. On a
+// stopped elector it is a no-op. Called from inside the work, with its context, it
+// does not wait.
 func (e *Elector) Stop(ctx context.Context) error {
 	e.mu.Lock()
 	r := e.run
@@ -198,9 +207,13 @@ func (e *Elector) stopRun(ctx context.Context, r *run, cause error) error {
 	case <-out:
 	case <-ended:
 		r.stop(cause, 0)
+		patience := make(chan struct{})
+		defer e.b.clock.AfterFunc(minHedge, func() { close(patience) }).Stop()
 		select {
 		case <-r.done:
 		case <-out:
+		case <-patience: // a request is under way that the store does not answer
+			return fmt.Errorf("multilock: the stop goes on: %w", context.Cause(ctx))
 		}
 	}
 	select {
@@ -268,7 +281,8 @@ func (e *Elector) Resign(ctx context.Context) error {
 // Resign, Stop or its loss, which stop the elector again; meanwhile Run and Start
 // return ErrRunning. On a started elector the attempt is made at once instead of
 // at its time, also while it abstains after Resign. An elector that leads returns
-// true without I/O, one that is stopping ErrStopped.
+// true without I/O; one that is stopping, or whose work has not returned, ErrStopped;
+// one that another TryAcquire occupies, ErrRunning.
 func (e *Elector) TryAcquire(ctx context.Context) (bool, error) {
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
@@ -288,7 +302,11 @@ func (e *Elector) TryAcquire(ctx context.Context) (bool, error) {
 			return won, err
 		}
 		if r.stopCause != nil || r.term != nil {
+			leading := r.term != nil && r.term.leading
 			e.mu.Unlock()
+			if leading && e.IsLeader() { // it was announced in between
+				return true, nil
+			}
 			return false, ErrStopped
 		}
 		if r.manual {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/multilock/multilock-go/core/driver"
 )
 
 // logStart tells what can be computed beforehand.
@@ -14,12 +16,24 @@ func (e *Elector) logStart() {
 		slog.Duration("margin", e.o.Margin), slog.Duration("worst_case_failover", e.WorstCaseFailover()))
 }
 
-func (e *Elector) logAttempt(err error) {
-	level := slog.LevelDebug // retried
-	if errors.Is(err, ErrMisconfigured) {
+// logAttempt tells of a failed attempt: the first of a row to people, the retries
+// to those who look for details.
+func (e *Elector) logAttempt(err error, first bool) {
+	level := failedLevel(first)
+	switch {
+	case errors.Is(err, ErrMisconfigured):
 		level = slog.LevelError
+	case errors.Is(err, driver.ErrNotApplied): // somebody was in the way
+		level = slog.LevelDebug
 	}
 	e.log(level, "attempt failed", slog.Any("error", err))
+}
+
+func failedLevel(first bool) slog.Level {
+	if first {
+		return slog.LevelWarn
+	}
+	return slog.LevelDebug
 }
 
 func (e *Elector) logTTL(rec Record) {
@@ -33,15 +47,16 @@ func (e *Elector) logWork(l *live, err error) {
 
 // renewed records the answer to a renewal.
 func (e *Elector) renewed(l *live, start time.Time, left time.Duration, err error) {
-	if err != nil {
-		err = e.b.wrap("renew", e.o.Group, err)
-		e.log(slog.LevelDebug, "renewal failed", slog.Uint64("token", l.term.Token), slog.Duration("left", left), slog.Any("error", err))
-	}
+	err = e.b.wrap("renew", e.o.Group, err)
 	e.mu.Lock()
+	first := e.lastErr == nil
 	if e.current.Load() == l {
 		e.lastErr = err
 	}
 	e.mu.Unlock()
+	if err != nil {
+		e.log(failedLevel(first), "renewal failed", slog.Uint64("token", l.term.Token), slog.Duration("left", left), slog.Any("error", err))
+	}
 	if start.IsZero() {
 		start = time.Now()
 	}

@@ -9,11 +9,17 @@ import (
 
 // Limits on names and metadata, equal on all backends.
 const (
-	MaxNameLength     = 255  // bytes in a group or participant
-	MaxMetadata       = 100  // entries
-	MaxMetadataKey    = 255  // bytes in a key
-	MaxMetadataValue  = 4000 // bytes in a value
-	MaxTTL            = 24 * time.Hour
+	MaxNameLength    = 255  // bytes in a group or participant
+	MaxMetadata      = 100  // entries
+	MaxMetadataKey   = 255  // bytes in a key
+	MaxMetadataValue = 4000 // bytes in a value
+)
+
+// MaxTTL is the longest time-to-live of a term on backends that name no limit of
+// their own, and the longest of the other times that are measured against it.
+const MaxTTL = 24 * time.Hour
+
+const (
 	allowedName       = "must be 1 to 255 characters of A-Z a-z 0-9 _ . - and neither \".\" nor \"..\""
 	quotedValueLength = 64 // how much of a bad value an error shows
 )

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -41,7 +42,7 @@ type Options struct {
 	HeartbeatInterval time.Duration
 	// ElectionInterval is how often a follower tries when nothing better is known:
 	// the store neither pushes nor tells the remaining time, or the push is down.
-	// Default 10 s.
+	// Default 10 s, at most a year.
 	ElectionInterval time.Duration
 	// LockTimeout limits one attempt to acquire, and one reading of the leader. An
 	// attempt never waits for the holder. Default: HeartbeatInterval.
@@ -54,10 +55,10 @@ type Options struct {
 	// same instant after an expiry. Default min(TTL/50, 100 ms).
 	Spread time.Duration
 	// DrainTimeout is how long a planned stop keeps the term alive while the work
-	// returns. After it the lease is left to expire. Default 10 s.
+	// returns. After it the lease is left to expire. Default 10 s, at most a year.
 	DrainTimeout time.Duration
 	// DrainDelay is, for Start only, the pause between the Lost event and the
-	// resignation, for subscribers to act on it. Default 0.
+	// resignation, for subscribers to act on it. Less than DrainTimeout; default 0.
 	DrainDelay time.Duration
 
 	// Metadata is stored with the term for others to read: at most 100 entries,
@@ -73,6 +74,9 @@ type Options struct {
 	// nil means none. It is called like Logger.
 	Observer Observer
 }
+
+// maxWait bounds what is added to a clock. It stands for "for ever".
+const maxWait = 365 * 24 * time.Hour
 
 // minMargin is the least margin for a time-to-live.
 func minMargin(ttl time.Duration) time.Duration {
@@ -110,15 +114,19 @@ func (o Options) resolve(info driver.Info) (Options, error) {
 	o.Metadata = maps.Clone(o.Metadata)
 
 	for _, d := range []struct {
-		name string
-		v    time.Duration
+		name    string
+		v, most time.Duration
 	}{
-		{"HeartbeatTimeout", o.HeartbeatTimeout}, {"HeartbeatInterval", o.HeartbeatInterval},
-		{"ElectionInterval", o.ElectionInterval}, {"LockTimeout", o.LockTimeout}, {"Margin", o.Margin},
-		{"Spread", o.Spread}, {"DrainTimeout", o.DrainTimeout}, {"DrainDelay", o.DrainDelay},
+		{"HeartbeatTimeout", o.HeartbeatTimeout, math.MaxInt64}, // the backend has its own limit
+		{"HeartbeatInterval", o.HeartbeatInterval, MaxTTL}, {"Margin", o.Margin, MaxTTL},
+		{"LockTimeout", o.LockTimeout, MaxTTL}, {"Spread", o.Spread, MaxTTL},
+		{"ElectionInterval", o.ElectionInterval, maxWait},
+		{"DrainTimeout", o.DrainTimeout, maxWait}, {"DrainDelay", o.DrainDelay, maxWait},
 	} {
 		if d.v < 0 {
 			bad(d.name, d.v.String(), "must not be negative")
+		} else if d.v > d.most {
+			bad(d.name, d.v.String(), "must be at most %v", d.most)
 		}
 	}
 	if len(errs) > 0 { // what follows would only report consequences
@@ -160,6 +168,9 @@ func (o Options) resolve(info driver.Info) (Options, error) {
 	}
 	if o.DrainTimeout == 0 {
 		o.DrainTimeout = DefaultDrainTimeout
+	}
+	if o.DrainDelay >= o.DrainTimeout {
+		bad("DrainDelay", o.DrainDelay.String(), "must be less than the DrainTimeout of %v", o.DrainTimeout)
 	}
 	return o, errors.Join(errs...)
 }

@@ -49,6 +49,9 @@ const (
 func (r *renewer) add(l *live, delay time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if l.believed.Load().over != nil {
+		return // its removal, which comes after the end, has been or will be in vain
+	}
 	if r.byID == nil {
 		r.byID = make(map[termID]*live)
 		r.most = max(1, r.b.info.RenewBatch)
@@ -131,6 +134,11 @@ func (r *renewer) tick() {
 	defer r.mu.Unlock()
 	r.wakeAt = 0
 	now := r.b.clock.Now().Mono
+	for _, l := range all {
+		if l.queued && l.due > now && l.inflight == 0 && l.fails == 0 && l.late() {
+			r.schedule(l, now)
+		}
+	}
 	if len(r.terms) > 0 && r.terms[0].due <= now {
 		var due []*live
 		for _, l := range r.terms {
@@ -148,6 +156,13 @@ func (r *renewer) tick() {
 func (l *live) aligned(now int64) bool {
 	x := l.believed.Load()
 	return x.over == nil && now-x.at.Mono >= int64(l.heartbeat()/2)
+}
+
+// late reports whether a heartbeat has passed by the clock that is furthest. The
+// times of sends are monotonic, and that clock stands still in suspend.
+func (l *live) late() bool {
+	x := l.believed.Load()
+	return x.over == nil && time.Duration(x.span)-x.left(l.e.b.clock) > l.heartbeat()
 }
 
 // send submits batches of due terms; the lock is held.
@@ -168,11 +183,12 @@ func (r *renewer) send(due []*live, now int64) {
 			}
 			if l.inflight > 0 {
 				r.b.stats.hedges.Add(1)
+			} else { // a hedge carries the same, since either may execute last
+				l.meta = l.e.metadata()
 			}
 			l.inflight++
 			limit = max(limit, left)
-			meta, version := l.e.metadata(l)
-			batch = append(batch, renewal{l, driver.RenewRequest{Term: l.term, TTL: l.e.o.HeartbeatTimeout, Metadata: meta}, version})
+			batch = append(batch, renewal{l, driver.RenewRequest{Term: l.term, TTL: l.e.o.HeartbeatTimeout, Metadata: l.meta.m}, l.meta.version})
 			r.schedule(l, now+int64(max(minHedge, left/3)))
 		}
 		due = due[n:]

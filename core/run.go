@@ -87,6 +87,8 @@ type candidate struct {
 	nonce driver.Nonce
 	sent  bool // a send may have been, or may still be, executed
 	state candidateState
+	token uint64 // of its term, once it has won
+	meta  uint64 // version of the metadata that was sent first: it may be what is stored
 }
 
 type candidateState int8
@@ -94,7 +96,8 @@ type candidateState int8
 const (
 	candidateSending candidateState = iota
 	candidateLive                   // it won, and its term is not over
-	candidateDead                   // answered for good, resigned or over
+	candidateOver                   // it won, and its term is over
+	candidateDead                   // it did not win, and is not sent again
 )
 
 // step is what one attempt of a campaign came to.
@@ -125,6 +128,18 @@ func (r *run) campaign() (*live, error) {
 	}
 }
 
+// aside runs f in a goroutine of its own and waits for it. A stack that has grown
+// to 4 KiB, as one does that waits for a lock, never shrinks again, and the caller's
+// is kept for as long as it follows.
+func aside(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	<-done
+}
+
 // campaigning is a campaign between its attempts.
 type campaigning struct {
 	r     *run
@@ -141,6 +156,7 @@ func (x *campaigning) next() step {
 	if x.c == nil {
 		if !r.attempted.Load() {
 			e.logStart()
+			r.timer = e.b.clock.AfterFunc(maxWait, r.signal) // here, not on the stack that sleeps
 		}
 		r.follow()
 		x.c = &candidate{nonce: r.newNonce()}
@@ -149,13 +165,15 @@ func (x *campaigning) next() step {
 		r.settle(x.c)
 		return step{over: true, cause: cause}
 	}
+	// Whatever woke us so far is served by this attempt. The order matters: a
+	// TryAcquire asks first and wakes then, so one that is not taken here wakes.
+	select {
+	case <-r.wake:
+	default:
+	}
 	asks, pause := r.takeAsks()
 	if pause > 0 {
 		return step{delay: pause}
-	}
-	select { // whatever woke us so far is served by this attempt
-	case <-r.wake:
-	default:
 	}
 	r.attempted.Store(true)
 	a := r.attempt(x.c, r.stopping)
@@ -245,7 +263,8 @@ func (r *run) untilNext(rec Record) time.Duration {
 	switch {
 	case info.PollDivisor > 0:
 		d := min(e.o.ElectionInterval, e.o.HeartbeatTimeout/time.Duration(info.PollDivisor))
-		return d*9/10 + time.Duration(e.b.clock.Int64N(int64(d/5)+1))
+		// Never later than declared: the worst case is computed from it.
+		return d*9/10 + time.Duration(e.b.clock.Int64N(int64(d/10)+1))
 	case rec.Remaining >= 0:
 		d := max(rec.Remaining, time.Millisecond) + jitter
 		if !pushes { // a resignation would not be heard of
@@ -265,6 +284,10 @@ func (r *run) attempt(c *candidate, giveUp <-chan struct{}) *acquireCall {
 	e.mu.Lock()
 	fresh := !c.sent
 	c.sent = true
+	if fresh {
+		c.meta = meta.version
+	}
+	stored := c.meta
 	e.lastTry = time.Now()
 	e.mu.Unlock()
 	start := time.Now()
@@ -306,7 +329,7 @@ func (r *run) attempt(c *candidate, giveUp <-chan struct{}) *acquireCall {
 	}
 	switch {
 	case a.err == nil:
-		e.metadataSent(meta.version)
+		e.metadataSent(stored)
 	case errors.Is(a.err, driver.ErrNotApplied):
 		forget()
 	}
@@ -318,7 +341,7 @@ func (r *run) won(c *candidate, a *acquireCall) *live {
 	e := r.e
 	l := newLive(r, Term{Group: e.o.Group, Participant: e.o.ParticipantID, Token: a.grant.Token, Nonce: c.nonce}, a.grant, a.t0)
 	e.mu.Lock()
-	c.state, l.candidate = candidateLive, c
+	c.state, c.token, l.candidate = candidateLive, a.grant.Token, c
 	e.mu.Unlock()
 	heartbeat := l.heartbeat()
 	spent := time.Duration(e.b.clock.Now().Mono - a.t0.Mono)
@@ -350,6 +373,8 @@ func (e *Elector) announce(l *live) bool {
 		return false
 	}
 	l.leading, r.term = true, l
+	r.answerAsks(r.asks, outcome{won: true}) // who asked while this attempt was under way
+	r.asks = nil
 	e.observed = Record{Term: l.term, Metadata: e.meta.Load().m, AcquiredAt: l.acquiredAt, TTL: e.o.HeartbeatTimeout, Remaining: driver.RemainingUnknown}
 	e.seenAt, e.lastErr, e.nextTry = time.Now(), nil, time.Time{}
 	e.current.Store(l)
@@ -404,11 +429,12 @@ func (r *run) newNonce() driver.Nonce {
 }
 
 // lateGrant takes the success of an attempt that was given up. While the nonce is
-// sent again or leads, that is what its next answer says too; otherwise nobody
-// wants the term, and it is resigned.
+// sent again or leads, that is what its next answer says too. A term that was won
+// and is over is resigned when its work has returned, and not here. Otherwise
+// nobody wants the term, and it is resigned.
 func (e *Elector) lateGrant(c *candidate, a *acquireCall) {
 	e.mu.Lock()
-	orphan := c.state == candidateDead
+	orphan := c.state == candidateDead || c.state == candidateOver && a.grant.Token != c.token
 	e.mu.Unlock()
 	if orphan {
 		e.b.resignLater(Term{Group: a.req.Group, Participant: a.req.Participant, Token: a.grant.Token, Nonce: a.req.Nonce}, e.o.LockTimeout)
@@ -458,6 +484,12 @@ func (e *Elector) noteAttempt(a *acquireCall) {
 	var held *HeldError
 	failed := a.err != nil && !errors.As(a.err, &held)
 	e.mu.Lock()
+	stopping := e.run != nil && e.run.stopCause != nil
+	first := e.lastErr == nil && !stopping
+	if failed && stopping && a.err == errAbandoned {
+		e.mu.Unlock() // given up because of the stop: that says nothing about the store
+		return
+	}
 	if failed {
 		e.lastErr = e.b.wrap("acquire", e.o.Group, a.err)
 	} else {
@@ -466,7 +498,7 @@ func (e *Elector) noteAttempt(a *acquireCall) {
 	e.mu.Unlock()
 	e.observe(Observation{Op: "acquire", Token: a.grant.Token, Start: a.start, Duration: time.Since(a.start), Err: a.err})
 	if failed {
-		e.logAttempt(a.err)
+		e.logAttempt(a.err, first)
 	}
 }
 

@@ -96,6 +96,21 @@ func (e *Elector) Status() Status {
 	return s
 }
 
+// working reports whether the work of the current term has not returned.
+func (e *Elector) working() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.run == nil || e.run.term == nil {
+		return false
+	}
+	select {
+	case <-e.run.term.work:
+		return false
+	default:
+		return true
+	}
+}
+
 // Healthy tells whether the elector does what it should, for readiness checks: a
 // follower is healthy even if the store is down, as is a leader that is renewed.
 // A leader that has missed a renewal for more than half of its time is not, nor is
@@ -105,7 +120,7 @@ func (e *Elector) Healthy() error {
 	switch {
 	case s.IsLeader() && s.Left < e.o.span(e.b.info)/2:
 		return fmt.Errorf("multilock: leader of %s cannot renew: %v left: %w", e.o.Group, s.Left.Round(time.Millisecond), errors.Join(ErrExpired, s.Err))
-	case s.State == StateDraining && s.Left == 0:
+	case s.State == StateDraining && s.Left == 0 && e.working():
 		return fmt.Errorf("multilock: work of %s is running without a term", e.o.Group)
 	case s.State == StateStopped && errors.Is(s.Err, ErrMisconfigured):
 		return s.Err

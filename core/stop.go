@@ -76,8 +76,8 @@ func (e *Elector) stepDown(l *live, cause error) bool {
 	l.leading, l.cause = false, cause
 	e.current.CompareAndSwap(l, nil)
 	e.publish(Change{Kind: Lost, Term: l.term, Cause: cause})
-	e.mu.Unlock()
 	l.cancel(cause)
+	e.mu.Unlock()
 	return true
 }
 
@@ -126,7 +126,7 @@ func (e *Elector) ended(l *live, cause error) {
 	l.over = true
 	l.lost = cause == ErrLost // the store's own word; an expiry is only ours
 	if l.candidate != nil {
-		l.candidate.state = candidateDead
+		l.candidate.state = candidateOver
 	}
 	working := true
 	select {
@@ -149,8 +149,9 @@ func (e *Elector) ended(l *live, cause error) {
 	case working && l.announced():
 		e.overrunLocked(l, cause)
 	}
-	e.mu.Unlock()
+	// under the lock: whoever finds l.over set finds the context ended too
 	l.cancel(cause)
+	e.mu.Unlock()
 	l.run.signal()
 }
 

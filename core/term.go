@@ -41,6 +41,7 @@ type live struct {
 	// of the renewer, under its lock
 	due      int64 // monotonic time of the next send
 	inflight int
+	meta     *metadataVersion // what the sends under way carry
 	fails    int
 	index    int // in the heap
 	queued   bool
@@ -61,7 +62,6 @@ type live struct {
 	overrun    clock.Timer // tells when the work outlives a lost lease
 	warned     bool        // Overrun was published
 	resignErr  error       // set before gone is closed
-	leaseUntil int64       // monotonic time when the store lets go of it at the latest
 }
 
 // newLive begins a term at t0, the instant before the request that won it.
@@ -136,9 +136,11 @@ func (l *live) extend(t0 instant, granted time.Duration) bool {
 			}
 			continue
 		}
-		if next.at.Mono+next.span <= old.at.Mono+old.span {
+		if next.at.Mono < old.at.Mono {
 			return true // an older request whose answer came later
 		}
+		// A newer answer counts even if it allows less: it knows what the store
+		// grants by now, e.g. after a session was negotiated anew.
 		if l.believed.CompareAndSwap(old, next) {
 			l.timer.Reset(max(l.left(), 0))
 			l.run.signal()
@@ -161,11 +163,10 @@ func (l *live) end(cause error) bool {
 }
 
 func (l *live) endIf(x *belief, cause error) bool {
-	if !l.believed.CompareAndSwap(x, &belief{over: cause}) {
+	if !l.believed.CompareAndSwap(x, &belief{over: cause, lease: x.at.Mono + x.span + int64(l.e.o.Margin)}) {
 		return false
 	}
 	l.timer.Stop()
-	l.leaseUntil = x.at.Mono + x.span + int64(l.e.o.Margin)
 	l.e.b.renewer.remove(l)
 	l.e.ended(l, cause)
 	return true

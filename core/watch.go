@@ -125,6 +125,7 @@ func (w *watch) added(group string, g *watched, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	close(g.ready)
+	g.ready = nil // who waits has it; ten thousand groups need not keep theirs
 	if err != nil {
 		g.state = watchOff
 		if len(g.runs) == 0 {

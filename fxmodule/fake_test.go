@@ -2,6 +2,8 @@ package fxmodule_test
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -36,6 +38,8 @@ func openFake(_ context.Context, o fakeOptions) (*multilock.Backend, error) {
 
 // journal notes what happens in which order.
 type journal struct {
+	echo io.Writer // may be nil; it gets each line at once
+
 	mu    sync.Mutex
 	lines []string
 }
@@ -47,6 +51,9 @@ func (j *journal) add(line string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.lines = append(j.lines, line)
+	if j.echo != nil {
+		fmt.Fprintln(j.echo, line)
+	}
 }
 
 func (j *journal) all() []string {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -359,15 +358,7 @@ func TestStartFailsOnAMisconfiguration(t *testing.T) {
 // after the term was resigned.
 func TestPanicInWork(t *testing.T) {
 	if os.Getenv("FXMODULE_TEST_PANIC") != "" {
-		j := &journal{}
-		go func() {
-			for {
-				for _, line := range j.all() {
-					fmt.Println(line)
-				}
-				time.Sleep(time.Millisecond)
-			}
-		}()
+		j := &journal{echo: os.Stdout}
 		start(t, fx.Supply(j),
 			fxmodule.AddLeaderElection(openFake, fakeOptions{newStore(j)}, options("g")),
 			fxmodule.WhileLeader(func(*journal, context.Context, multilock.Term) error { panic("boom") }),
@@ -380,5 +371,8 @@ func TestPanicInWork(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "panic: boom") {
 		t.Errorf("the process ended with %v:\n%s", err, out)
+	}
+	if resigned, ended := bytes.Index(out, []byte("resigned g")), bytes.Index(out, []byte("panic: boom")); resigned < 0 || resigned > ended {
+		t.Errorf("the term was not resigned before the process ended:\n%s", out)
 	}
 }

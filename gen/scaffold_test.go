@@ -77,6 +77,9 @@ func TestNewModule(t *testing.T) {
 	if status, out := gen("-check", "conformance", dir); status != 1 {
 		t.Errorf("entry tests are missing, but the check says %d\n%s", status, out)
 	}
+	if out, err := goTry(dir, "off", "test", "./..."); err == nil || !strings.Contains(out, "no rule was run; call conformance.Run, or write entry tests with gen conformance") {
+		t.Errorf("without entry tests: %v\n%s", err, out)
+	}
 	if status, out := gen("conformance", dir); status != 0 {
 		t.Fatal(out)
 	}

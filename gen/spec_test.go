@@ -103,3 +103,20 @@ func FuzzSpec(f *testing.F) {
 		}
 	})
 }
+
+// FuzzRules does the same to the list of rules.
+func FuzzRules(f *testing.F) {
+	data, err := os.ReadFile("testdata/rules.txt")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		rules, err := model.ParseRules("rules.txt", data)
+		for _, r := range rules {
+			if err == nil && (r.ID == "" || r.GoName == "") {
+				t.Errorf("a rule without a name: %+v", r)
+			}
+		}
+	})
+}

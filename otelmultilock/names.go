@@ -1,7 +1,7 @@
 package otelmultilock
 
 // The names of instruments and attributes are stable: dashboards depend on them.
-// README.md has the same table; a test holds the two together.
+// The tables of README.md are made from them: go test . -update.
 const (
 	MetricLeader   = "multilock.leader"            // gauge: 1 while this process leads, else 0
 	MetricToken    = "multilock.term.token"        // gauge: fencing token of the current term, 0 without one

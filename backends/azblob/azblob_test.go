@@ -177,6 +177,39 @@ func answer(status int, code string) error {
 	}}
 }
 
+// refusal is shaped like azidentity's error.
+type refusal struct{ RawResponse *http.Response }
+
+func (*refusal) Error() string { return "no token" }
+func (*refusal) NonRetriable() {}
+
+type opaque string
+
+func (opaque) Error() string { return "no token" }
+func (opaque) NonRetriable() {}
+
+func TestRefusedCredential(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{&refusal{&http.Response{StatusCode: 401}}, true},
+		{fmt.Errorf("wrapped: %w", &refusal{&http.Response{StatusCode: 400}}), true},
+		{&refusal{&http.Response{StatusCode: 503}}, false},
+		{&refusal{&http.Response{StatusCode: 429}}, false},
+		{&refusal{}, false}, // no answer
+		{opaque(""), false},
+		{errors.New("no token"), false},
+	} {
+		if got := errors.Is(classify(c.err), driver.ErrMisconfigured); got != c.want {
+			t.Errorf("%#v: misconfigured is %t", c.err, got)
+		}
+		if !errors.Is(classify(c.err), c.err) {
+			t.Errorf("%#v cannot be reached", c.err)
+		}
+	}
+}
+
 func TestClassify(t *testing.T) {
 	for _, c := range []struct {
 		err           error

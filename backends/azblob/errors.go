@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"reflect"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
@@ -67,6 +68,30 @@ var hints = map[bloberror.Code]string{
 	bloberror.BlobImmutableDueToPolicy:          "the container has an immutability policy: use another",
 }
 
+// isRefusedCredential reports whether Entra ID has answered that a credential is
+// wrong. Its error is one of azidentity, which this module does not import: it is
+// marked as one that no retry cures, and has the answer in its field RawResponse.
+// Without an answer, or with one of an outage, it is marked all the same.
+func isRefusedCredential(err error) bool {
+	var marked interface {
+		error
+		NonRetriable()
+	}
+	if !errors.As(err, &marked) {
+		return false
+	}
+	v := reflect.Indirect(reflect.ValueOf(marked))
+	if v.Kind() != reflect.Struct {
+		return false
+	}
+	field := v.FieldByName("RawResponse")
+	if !field.IsValid() || !field.CanInterface() {
+		return false
+	}
+	answer, ok := field.Interface().(*http.Response)
+	return ok && answer != nil && (answer.StatusCode == http.StatusBadRequest || answer.StatusCode == http.StatusUnauthorized)
+}
+
 const permissionHint = "the identity needs to read, create and write blobs of the container, and to create the container unless NoAutoCreate is set"
 
 // classify marks what no retry can cure and removes secrets. What is left is
@@ -84,6 +109,9 @@ func classify(err error) error {
 		return err
 	}
 	err = redact(err)
+	if isRefusedCredential(err) {
+		return driver.Misconfigured(err, "check Credential: Entra ID refuses to give it a token")
+	}
 	var answer *azcore.ResponseError
 	if !errors.As(err, &answer) {
 		return err

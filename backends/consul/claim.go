@@ -43,6 +43,15 @@ func (s *store) find(group string, n driver.Nonce) *claim {
 	return nil
 }
 
+// notLed returns those of groups in which this process has no live term.
+func (s *store) notLed(groups []string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(groups, func(g string) bool {
+		return slices.ContainsFunc(s.claims[g], func(c *claim) bool { return c.granted && !c.over })
+	})
+}
+
 // add registers c. The lock must be held.
 func (s *store) add(c *claim) *claim {
 	s.claims[c.group] = append(s.claims[c.group], c)

@@ -14,12 +14,13 @@
 //
 // Consul ends a session at the earliest one and at the latest about two
 // times-to-live after its last renewal, and then refuses the key for the
-// lock-delay. The lock-delay defaults to the time-to-live less the margin,
-// because a session can also be destroyed, or its node deregistered, in the
-// moment after a renewal, while its leader still believes; only the lock-delay
-// keeps a second leader away then. The worst case is therefore close to three
-// times-to-live; see multilock.Elector.WorstCaseFailover. A planned handover
-// pays none of it: the key is released before the session ends.
+// lock-delay. The lock-delay defaults to the time-to-live, because a session can
+// also be destroyed, or its node deregistered, in the moment after a renewal,
+// while its leader goes on believing for the time-to-live less the margin; only
+// the lock-delay keeps a second leader away then, and the margin is left for
+// clocks that do not run alike. The worst case is therefore three times-to-live;
+// see multilock.Elector.WorstCaseFailover. A planned handover pays none of it:
+// the key is released before the session ends.
 //
 // The lock-delay lives in the memory of each Consul server and counts by its own
 // clock. It does not survive the restart of the whole cluster from a snapshot.

@@ -154,7 +154,8 @@ func adjustInfo(o Options, i *driver.Info) {
 }
 
 // lockDelay is that of the sessions with a time-to-live of ttl. The default is
-// as long as a leader may go on believing after a renewal.
+// the whole of it, though a leader believes for a margin less after a renewal: the
+// server counts the delay by its own clock, and the margin is for the difference.
 func (s *store) lockDelay(ttl time.Duration) time.Duration {
 	switch d := s.o.LockDelay; {
 	case d < 0:
@@ -162,8 +163,7 @@ func (s *store) lockDelay(ttl time.Duration) time.Duration {
 	case d > 0:
 		return d
 	}
-	margin := max(10*time.Millisecond, ttl/100, min(ttl/10, time.Second))
-	return min(ttl-margin, maxLockDelay)
+	return min(ttl, maxLockDelay)
 }
 
 // bind returns a context that also ends when the driver is closed.
@@ -244,8 +244,8 @@ func (s *store) Ping(ctx context.Context) error {
 	}
 	ctx, cancel := s.bind(ctx)
 	defer cancel()
-	_, _, err := s.client.KV().Get(s.bellKey(0), s.query(ctx, &api.QueryOptions{RequireConsistent: true}))
-	return classify(err)
+	_, _, err := s.get(ctx, s.bellKey(0), &api.QueryOptions{RequireConsistent: true})
+	return err
 }
 
 // closeLimit bounds what Close does over the network.
@@ -303,8 +303,23 @@ func (s *store) write(ctx context.Context) *api.WriteOptions {
 // read reads the key of a group so that a decision may hang on it: the server
 // has asked a majority whether it still leads.
 func (s *store) read(ctx context.Context, group string) (*api.KVPair, error) {
-	p, _, err := s.client.KV().Get(s.key(group), s.query(ctx, &api.QueryOptions{RequireConsistent: true}))
-	return p, classify(err)
+	p, _, err := s.get(ctx, s.key(group), &api.QueryOptions{RequireConsistent: true})
+	return p, err
+}
+
+// get reads a key, which is nil if it does not exist, and the index to wait for
+// changes from. To the client library every 404 is a missing key. One of Consul's
+// own has an index; the others come from something else, such as a proxy without
+// an agent behind it, and say nothing about the key.
+func (s *store) get(ctx context.Context, key string, q *api.QueryOptions) (p *api.KVPair, index uint64, err error) {
+	p, meta, err := s.client.KV().Get(key, s.query(ctx, q))
+	if err == nil && meta.LastIndex == 0 {
+		err = driver.Misconfigured(errNoIndex, "Address must lead to Consul's HTTP API, with nothing on the way that drops its headers")
+	}
+	if err != nil {
+		return nil, 0, classify(err)
+	}
+	return p, meta.LastIndex, nil
 }
 
 // readMany reads the keys of groups, at most txnOps at a time.

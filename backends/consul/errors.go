@@ -17,6 +17,7 @@ var (
 	errConflict   = errors.New("consul: the key changed during the transaction")
 	errElsewhere  = errors.New("consul: the term is live in the session of another client")
 	errFiltered   = errors.New("consul: an entry is missing from the answer; the ACL token may not read it")
+	errNoIndex    = errors.New("consul: the answer has no index")
 	errOver       = errors.New("consul: the term is being ended")
 	errLockDelay  = errors.New("consul: lock-delay")
 	errSession    = errors.New("consul: the session is invalid")

@@ -71,7 +71,7 @@ type Options struct {
 	// holder still believes; takeover after a crash is faster by as much. A
 	// negative value means none.
 	//
-	// Default: TTL minus margin. It must be from -1ns to 1m. URL:
+	// Default: the time-to-live. It must be from -1ns to 1m. URL:
 	// multilock.lock_delay. Environment: MULTILOCK_CONSUL_LOCK_DELAY.
 	LockDelay time.Duration
 

@@ -1,8 +1,10 @@
 package consul
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -104,35 +106,45 @@ func (s *store) renewSession(ctx context.Context, sess *session, start time.Time
 
 // confirm checks that the records of a batch are unchanged. An index that has
 // not moved proves it without the values being sent; only what has moved is read.
+// Nothing follows for the others from a transaction that failed: the server looks
+// at no index at all where it refuses one of them, as for want of a permission. So
+// the rest is asked about again, until nothing fails.
 func (s *store) confirm(ctx context.Context, batch []renewal, answer func(renewal, uint64, error)) {
-	ops := make([]*api.KVTxnOp, len(batch))
-	for i, r := range batch {
-		ops[i] = &api.KVTxnOp{Verb: api.KVCheckIndex, Key: s.key(r.req.Term.Group), Index: r.index}
-	}
-	resp, err := s.txn(ctx, ops, &api.QueryOptions{RequireConsistent: true})
-	if err != nil {
-		for _, r := range batch {
-			answer(r, 0, err)
+	var moved []renewal
+	for len(batch) > 0 {
+		ops := make([]*api.KVTxnOp, len(batch))
+		for i, r := range batch {
+			ops[i] = &api.KVTxnOp{Verb: api.KVCheckIndex, Key: s.key(r.req.Term.Group), Index: r.index}
 		}
-		return
-	}
-	moved := make(map[int]bool)
-	for _, e := range resp.Errors {
-		moved[e.OpIndex] = true
-	}
-	for i, r := range batch {
-		if !moved[i] {
-			answer(r, r.index, nil)
-		}
-	}
-	for i, r := range batch {
-		if moved[i] {
-			p, err := s.own(ctx, r)
-			if err != nil {
-				answer(r, 0, err)
-			} else {
-				answer(r, p.ModifyIndex, nil)
+		resp, err := s.txn(ctx, ops, &api.QueryOptions{RequireConsistent: true})
+		if err == nil && len(resp.Errors) == 0 {
+			for _, r := range batch {
+				answer(r, r.index, nil)
 			}
+			break
+		}
+		var failed, rest []renewal
+		for i, r := range batch {
+			if err == nil && slices.ContainsFunc(resp.Errors, func(e *api.TxnError) bool { return e.OpIndex == i }) {
+				failed = append(failed, r)
+			} else {
+				rest = append(rest, r)
+			}
+		}
+		if len(failed) == 0 {
+			for _, r := range rest {
+				answer(r, 0, cmp.Or(err, errUnexpected))
+			}
+			break
+		}
+		moved, batch = append(moved, failed...), rest
+	}
+	for _, r := range moved {
+		p, err := s.own(ctx, r)
+		if err != nil {
+			answer(r, 0, err)
+		} else {
+			answer(r, p.ModifyIndex, nil)
 		}
 	}
 }

@@ -177,10 +177,8 @@ type follower func(p *api.KVPair, again bool) bool
 // start looks once, so that nothing after its return is missed, and goes on in
 // the background until own ends. ctx is that of the caller.
 func (sub *subscription) start(ctx, own context.Context, key string, f follower) {
-	p, meta, err := sub.s.client.KV().Get(key, sub.s.query(ctx, &api.QueryOptions{}))
-	var index uint64
+	p, index, err := sub.s.get(ctx, key, &api.QueryOptions{})
 	if err == nil {
-		index = max(meta.LastIndex, 1)
 		f(p, false)
 	}
 	go func() {
@@ -197,7 +195,7 @@ func (sub *subscription) poll(ctx context.Context, key string, index uint64, f f
 	for ctx.Err() == nil {
 		begun := time.Now()
 		limit, cancel := context.WithTimeout(ctx, watchWait+watchWait/16+10*time.Second)
-		p, meta, err := sub.s.client.KV().Get(key, sub.s.query(limit, &api.QueryOptions{WaitIndex: index, WaitTime: watchWait}))
+		p, next, err := sub.s.get(limit, key, &api.QueryOptions{WaitIndex: index, WaitTime: watchWait})
 		cancel()
 		if err != nil {
 			index, again = 0, true
@@ -208,12 +206,12 @@ func (sub *subscription) poll(ctx context.Context, key string, index uint64, f f
 		fails = 0
 		news := f(p, again)
 		again = false
-		if meta.LastIndex < index {
-			index, again = 0, true
-			continue
+		back := next < index
+		if back {
+			next, again = 0, true
 		}
-		index = max(meta.LastIndex, 1)
-		if !news && time.Since(begun) < watchWait/2 {
+		index = next
+		if (back || !news) && time.Since(begun) < watchWait/2 {
 			// Consul may answer early, for instance when a neighbour of a missing key
 			// changed. What changes during the pause is seen after it.
 			pause(ctx, 50*time.Millisecond)
@@ -307,7 +305,8 @@ func (sub *subscription) rung(n int, group string) {
 }
 
 // pass reads the groups of a shard and wakes those that may be free. Old data
-// will do, as a wake-up is only a hint; any server can answer then.
+// will do, as a wake-up is only a hint; any server can answer then. Groups that
+// this process leads are left out: each heartbeat confirms them.
 func (sub *subscription) pass(ctx context.Context, n int, all bool) {
 	sub.mu.Lock()
 	groups := make([]string, 0, len(sub.shards[n].groups))
@@ -315,6 +314,7 @@ func (sub *subscription) pass(ctx context.Context, n int, all bool) {
 		groups = append(groups, g)
 	}
 	sub.mu.Unlock()
+	groups = sub.s.notLed(groups)
 	q := &api.QueryOptions{AllowStale: all} // after a ring the server must have heard it
 	sub.s.readMany(ctx, groups, q, func(g string, p *api.KVPair, err error) {
 		if err != nil {

@@ -201,8 +201,9 @@ func (s *store) pool() (*pgxpool.Pool, error) {
 		return nil, invalid("postgres.Options.ConnString", "", "must be a URL or keyword string that pgx understands")
 	}
 	// Core has one call at a time, or a renewal and a hedge. What goes beyond
-	// replaces connections that were cut off and are being given up.
-	c.MaxConns = 8
+	// replaces connections that were cut off: pgx gives each up in its own time, up
+	// to CommandTimeout while it is being made, and until then it counts.
+	c.MaxConns = 256
 	c.MinConns, c.MinIdleConns = 0, 0
 	c.MaxConnIdleTime = max(c.MaxConnIdleTime, 5*time.Minute)
 	// A ping would double the requests of a heartbeat; a dead connection shows by

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -105,7 +106,8 @@ func (s *store) judge(ctx context.Context, conn *pgx.Conn, err error) error {
 		// The table was dropped, or this is another server than before: look again.
 		s.ready.Store(false)
 	}
-	if pg.Severity == "ERROR" {
+	// Severity is in the language of the server; a pooler gives nothing else.
+	if cmp.Or(pg.SeverityUnlocalized, pg.Severity) == "ERROR" {
 		return notApplied(err) // the transaction is rolled back
 	}
 	return err

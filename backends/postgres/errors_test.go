@@ -47,6 +47,10 @@ func TestErrorsOfStatements(t *testing.T) {
 	if err := s.judge(context.Background(), nil, &pgconn.PgError{Code: "42P01", Severity: "ERROR"}); kind(err) != misconfigured {
 		t.Errorf("a missing table that may not be created: %v", err)
 	}
+	// A server that speaks German.
+	if err := s.judge(context.Background(), nil, &pgconn.PgError{Code: "40001", Severity: "FEHLER", SeverityUnlocalized: "ERROR"}); kind(err) != notApplied {
+		t.Errorf("an error in German: %v", err)
+	}
 	// What ended the session may have been executed.
 	if err := s.judge(context.Background(), nil, &pgconn.PgError{Code: "XX000", Severity: "FATAL"}); kind(err) != uncertain {
 		t.Errorf("a fatal error: %v", err)
@@ -159,4 +163,17 @@ func TestForeignRecord(t *testing.T) {
 	if rec := new(recordRow).record("g"); rec.Remaining != driver.RemainingUnknown {
 		t.Errorf("an empty row: %+v", rec)
 	}
+}
+
+// A row that somebody else wrote is read as far as it can be.
+func FuzzRecord(f *testing.F) {
+	f.Add(int64(7), "8f14e45f-ceea-467f-a0e6-3a4d9b1e2c5d", `{"a":"b"}`, int64(1), int64(2), int64(3))
+	f.Add(int64(-1), "x", "[", int64(-1), int64(-1), int64(-1))
+	f.Fuzz(func(t *testing.T, token int64, nonce, metadata string, acquired, ttl, remaining int64) {
+		r := recordRow{token: &token, nonce: &nonce, metadata: &metadata, acquired: &acquired, ttl: &ttl, remaining: &remaining}
+		rec := r.record("g")
+		if rec.Group != "g" || rec.Remaining < 0 || token < 0 && rec.Token != 0 {
+			t.Errorf("%+v", rec)
+		}
+	})
 }

@@ -2,7 +2,9 @@ package postgres_test
 
 import (
 	"context"
+	"fmt"
 	"log"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -64,4 +66,10 @@ func ExampleFromPool() {
 		return tx.Commit(ctx)
 	})
 	log.Print(err)
+}
+
+// The statements to run beforehand where the service may create no tables.
+func ExampleDDL() {
+	fmt.Println(strings.Contains(postgres.DDL("jobs", "leaders"), `"jobs"."leaders"`))
+	// Output: true
 }

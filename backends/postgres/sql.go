@@ -1,6 +1,17 @@
 package postgres
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/multilock/multilock-go/backends/postgres/internal/seam"
+)
+
+func init() {
+	seam.StatementsOf = func(table string) seam.Statements {
+		s := newStatements(table)
+		return seam.Statements{Acquire: s.acquire, Clamp: s.clamp, Renew: s.renew}
+	}
+}
 
 // statements are the texts of all statements over one table.
 type statements struct {
@@ -24,13 +35,16 @@ const settings = `SELECT set_config('lock_timeout', '100ms', true),
 //
 // unclamped is the expiry, or what becomes of it if more than the TTL (and 5 %)
 // is left, which happens when the clock was stepped back. It is never earlier
-// than what the holder may believe.
+// than what the holder may believe. It goes by the present, read while the row is
+// locked: to a transaction that began a while ago, and whose statement was late to
+// arrive, an expiry that another connection has moved since would seem to be one
+// that lasts too long.
 //
 // remaining is never more than the TTL, and safe for an infinite expiry.
 //
 // Times leave the server as microseconds: how it prints them is a setting.
 const (
-	unclamped = `CASE WHEN l.expires_at > now() + l.ttl * 1.05 THEN now() + l.ttl ELSE l.expires_at END`
+	unclamped = `CASE WHEN l.expires_at > clock_timestamp() + l.ttl * 1.05 THEN clock_timestamp() + l.ttl ELSE l.expires_at END`
 	alive     = `(l.nonce IS NOT NULL AND l.expires_at > clock_timestamp())`
 	remaining = `least(l.expires_at, clock_timestamp() + l.ttl) - clock_timestamp()`
 )
@@ -88,7 +102,7 @@ ON CONFLICT (group_name) DO NOTHING`
 // clampSQL sets right what a clock stepped back left behind.
 const clampSQL = `WITH late AS (
 	SELECT l.group_name FROM @table l
-	WHERE l.group_name = ANY ($1::text[]) AND l.expires_at > now() + l.ttl * 1.05
+	WHERE l.group_name = ANY ($1::text[]) AND l.expires_at > clock_timestamp() + l.ttl * 1.05
 	ORDER BY l.group_name
 	FOR UPDATE SKIP LOCKED
 )

@@ -32,15 +32,16 @@
 //   - FLUSHALL, or a deleted key, frees the group at once: the old leader may
 //     believe until its next renewal, at most one heartbeat later, while another
 //     leads.
-//   - A restart that loses data frees nothing at once: for Grace after it a group
-//     without a record counts as led. So does a group that is new, if the server
-//     has just been started. If an ACL forbids INFO, a group without a record waits
-//     for Grace once, whatever the reason.
+//   - A restart may lose data: all of it, or what came after the last snapshot. It
+//     frees nothing at once: for Grace after it a group that looks free counts as
+//     led. So does a group that is new, if the server has just been started. If an
+//     ACL forbids INFO, a group without a record waits for Grace once, whatever the
+//     reason, and a group whose record a snapshot brought back does not wait.
 //   - Replication is asynchronous: a failover to a replica that lags loses the
 //     newest writes. If that is the acquisition, two may lead until the renewal of
 //     the first fails. WaitReplicas narrows this, it cannot exclude it.
 //   - maxmemory-policy allkeys-* is refused as a misconfiguration where INFO tells
-//     it. Each server is asked once.
+//     it. Each server is asked once, and again after a failure there.
 //
 // In all these cases tokens still increase, since each is at least the server's
 // clock in microseconds: let the resource check them.

@@ -122,7 +122,11 @@ func (b *batch) node(ctx context.Context, c goredis.UniversalClient, addr string
 			return nil, false
 		}
 	}
-	return b.pipe(ctx, c, part, single)
+	moved, failed = b.pipe(ctx, c, part, single)
+	if failed {
+		b.d.checked.Delete(addr) // it may be another server by now, or have other settings
+	}
+	return moved, failed
 }
 
 // pipe sends the calls of part in one pipeline. Those whose script the server has

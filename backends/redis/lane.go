@@ -23,6 +23,11 @@ const (
 	keepAlive   = 15 * time.Second
 )
 
+// poolSize is not how many connections there are: a lane makes one call at a time.
+// But after so many failures to connect the SDK's pool refuses everything and tries
+// by itself once a second. A server that is back must be used at once.
+const poolSize = 500
+
 // lane is a client that makes one call at a time, over one connection (one per
 // master of a cluster). A call whose context ends has its connection closed
 // under it: the SDK looks at deadlines only, and would wait for the answer.
@@ -67,7 +72,7 @@ func newClient(o Options, n *network, idle time.Duration) goredis.UniversalClien
 		PoolTimeout:           ioTimeout,
 		ContextTimeoutEnabled: true,
 		ConnMaxIdleTime:       idle,
-		PoolSize:              1,
+		PoolSize:              poolSize,
 		PipelinePoolSize:      -1,
 
 		// The elector retries, knowing what may have been applied. In a cluster the

@@ -91,9 +91,10 @@ type Options struct {
 	// Environment: MULTILOCK_REDIS_WAIT_REPLICAS.
 	WaitReplicas int
 
-	// Grace is how long after a restart of the server a group without a record is
-	// taken for led, since the restart may have lost the record of a leader that
-	// still believes. All participants of a group must use a TTL of at most that.
+	// Grace is how long after a restart of the server a group that looks free is
+	// taken for led, since the restart may have lost the newest writes, and a
+	// leader that they are of still believes. All participants of a group must use
+	// a TTL of at most that.
 	//
 	// Default: the larger of TTL and 15s. It must be from 0s to 24h. URL:
 	// multilock.grace. Environment: MULTILOCK_REDIS_GRACE.

@@ -11,7 +11,8 @@ import (
 
 // checkPolicy refuses a server that may evict any key: the record of a live
 // leader would vanish, and another would lead beside it. It asks each server
-// once; a server that will not tell is trusted.
+// once, and again after a call has failed there, which is what a restart and a
+// failover look like; a server that will not tell is trusted.
 func (d *redisDriver) checkPolicy(ctx context.Context, c goredis.UniversalClient, addr string) error {
 	if _, ok := d.checked.Load(addr); ok {
 		return nil

@@ -144,3 +144,13 @@ func FuzzRecord(f *testing.F) {
 		}
 	})
 }
+
+func FuzzGrant(f *testing.F) {
+	f.Add("ok\x0012\x0034\x0056")
+	f.Fuzz(func(t *testing.T, s string) {
+		g, err := parseGrant(strings.Split(s, "\x00"))
+		if err == nil && g.Granted < 0 {
+			t.Errorf("%q: %+v", s, g)
+		}
+	})
+}

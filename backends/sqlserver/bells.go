@@ -96,6 +96,7 @@ func (b *bells) ended(group string, nonce driver.Nonce, resigned bool) {
 			g.expires = time.Time{}
 			wake = g.watched
 		}
+		b.startPoller()
 		b.drop(g)
 	}
 	b.mu.Unlock()
@@ -111,6 +112,7 @@ func (b *bells) held(group string, remaining time.Duration) {
 	if g := b.groups[group]; g != nil {
 		g.expires = time.Now().Add(remaining)
 		g.notify()
+		b.startPoller() // a term of ours may have ended untold
 	}
 }
 

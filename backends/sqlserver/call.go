@@ -56,6 +56,10 @@ func call[T any](ctx context.Context, d *leaseDriver, f func(context.Context) (T
 	if r.err != nil && len(errorNumbers(r.err)) == 0 && !isContract(r.err) {
 		d.bells.doubt()
 	}
+	if hasNumber(r.err, errCannotOpen) && d.hasWorked() {
+		// It was open once: it is failing over or being restored, and will come back.
+		return r.value, fmt.Errorf("%w: %w", driver.ErrNotApplied, r.err)
+	}
 	return r.value, classify(r.err)
 }
 

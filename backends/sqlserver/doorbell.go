@@ -15,8 +15,10 @@ const (
 	// bellGrace is how long a rung bell is kept for our own electors to win. If
 	// they are slower, the next process is woken too; the row still decides.
 	bellGrace = 25 * time.Millisecond
-	// bellWait bounds one wait for the lock if no remaining time is known.
-	bellWait = 15 * time.Second
+	// bellWait bounds one wait for the lock, leaseless one without a lease that it
+	// would have to end with.
+	bellWait  = 15 * time.Second
+	leaseless = time.Second
 	// bellSlack is how much longer than asked the server may take to say no.
 	bellSlack = 5 * time.Second
 	// bellKeepAlive is the interval of a sign of life on a held bell's connection;
@@ -99,9 +101,15 @@ func (b *bells) serveConn(g *bell, conn *sql.Conn) (err error) {
 		if b.ctx.Err() != nil || !v.wanted() {
 			return nil
 		}
-		asked := time.Now()
+		if !v.leading && time.Until(v.expires) <= 0 { // how long may it be waited for?
+			if _, err := b.free(g, conn); err != nil {
+				return err
+			}
+			v = b.view(g)
+		}
+		asked, wait := time.Now(), v.patience()
 		holds = true // from when it is sent
-		granted, err := b.lock(g, conn, v)
+		granted, err := b.lock(g, conn, wait)
 		if err != nil {
 			return err
 		}
@@ -114,10 +122,14 @@ func (b *bells) serveConn(g *bell, conn *sql.Conn) (err error) {
 			} else if free {
 				b.wake(g)
 			}
-			if time.Since(asked) < minBackoff {
-				sleep(b.ctx, pause, nil)
-				pause = min(2*pause, maxBackoff)
+			refused := time.Since(asked) < wait/2
+			b.setMute(g, refused)
+			if !refused {
+				pause = minBackoff
+				continue
 			}
+			sleep(b.ctx, pause, nil)
+			pause = min(2*pause, maxBackoff)
 			continue
 		}
 		quiet, err := b.granted(g, conn)
@@ -183,13 +195,21 @@ func (b *bells) granted(g *bell, conn *sql.Conn) (quiet bool, err error) {
 	return false, nil
 }
 
+// patience is how long to wait for the lock: a follower no longer than the lease
+// lasts, since a process that is stopped keeps its lock.
+func (v view) patience() time.Duration {
+	if v.leading {
+		return bellWait
+	}
+	if left := time.Until(v.expires); left > 0 {
+		return min(max(left, time.Millisecond), bellWait)
+	}
+	return leaseless
+}
+
 // lock queues for the lock. The sign of the return code is all that servers
 // agree on.
-func (b *bells) lock(g *bell, conn *sql.Conn, v view) (granted bool, err error) {
-	wait := bellWait
-	if left := time.Until(v.expires); left > 0 {
-		wait = min(max(left, time.Second), bellWait)
-	}
+func (b *bells) lock(g *bell, conn *sql.Conn, wait time.Duration) (granted bool, err error) {
 	ctx, cancel := context.WithTimeout(b.ctx, wait+bellSlack)
 	defer cancel()
 	// A follower that loses interest, or an elector of ours that wins, need not
@@ -236,7 +256,7 @@ func (b *bells) unlock(g *bell, conn *sql.Conn) error {
 	return err
 }
 
-// free reads the row and reports whether nobody leads. A lock time-out, or a
+// free reads the row, notes how long it lasts, and reports whether nobody leads. A lock time-out, or a
 // table that is not there, counts as led: the lock would not help.
 func (b *bells) free(g *bell, conn *sql.Conn) (bool, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, bellSlack)
@@ -248,6 +268,9 @@ func (b *bells) free(g *bell, conn *sql.Conn) (bool, error) {
 	}, sql.Named("grp", g.group))
 	if len(errorNumbers(err)) > 0 {
 		return false, nil
+	}
+	if err == nil && r.live() {
+		b.held(g.group, r.record(g.group).Remaining)
 	}
 	return !r.live(), err
 }

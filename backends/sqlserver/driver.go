@@ -30,7 +30,8 @@ type leaseDriver struct {
 
 	mu     sync.Mutex
 	closed bool
-	ready  bool // the probe has succeeded
+	ready  bool // the probe has found the table
+	worked bool // the probe has been answered, ever
 	calls  sync.WaitGroup
 }
 
@@ -177,6 +178,9 @@ func (d *leaseDriver) Ping(ctx context.Context) error {
 		_, err := d.probe(ctx, false)
 		return struct{}{}, err
 	})
+	if errors.Is(err, errNoTable) && !d.opts.NoAutoCreate {
+		return nil // the first attempt creates it
+	}
 	return err
 }
 

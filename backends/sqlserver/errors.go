@@ -18,6 +18,7 @@ const (
 	errTableMissing = 208
 	errObjectExists = 2714
 	errSchemaExists = 2759
+	errCannotOpen   = 4060
 )
 
 // notApplied are the errors after which a single statement has certainly changed
@@ -41,6 +42,10 @@ var misconfigured = map[int32]string{
 	18487: "the password has expired",
 	18488: "the password must be changed",
 	4060:  "the database does not exist or the login may not use it",
+	4064:  "the login's default database cannot be opened; name one in the connection string",
+	40532: "the server named in the login does not exist",
+	40615: "the server's firewall must let this machine in",
+	40914: "the server's firewall must let this network in",
 	911:   "the database does not exist",
 	916:   "the login is no user of the database",
 	208:   "create the table with the DDL file, or let the backend create it",

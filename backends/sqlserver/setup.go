@@ -26,14 +26,20 @@ func (d *leaseDriver) prepare(ctx context.Context, create bool) error {
 	}
 	_, err := call(ctx, d, func(ctx context.Context) (struct{}, error) {
 		p, err := d.probe(ctx, create)
-		if err == nil && p.table {
+		if err == nil || errors.Is(err, errNoTable) {
 			d.mu.Lock()
-			d.ready = true
+			d.ready, d.worked = p.table, true
 			d.mu.Unlock()
 		}
 		return struct{}{}, err
 	})
 	return err
+}
+
+func (d *leaseDriver) hasWorked() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.worked
 }
 
 func (d *leaseDriver) unprepare() {

@@ -3,6 +3,7 @@ package sqlserver
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/multilock/multilock-go/core/driver"
 )
@@ -79,11 +80,13 @@ func (b *bells) startPoller() {
 	go b.poller()
 }
 
-// silent lists the watched groups for which no bell rings. The caller holds mu.
+// silent lists the watched groups for which no bell rings. While a term of ours
+// lasts there is nothing to hear of but its end, which ended tells. The caller
+// holds mu.
 func (b *bells) silent() []string {
 	var groups []string
 	for name, g := range b.groups {
-		if g.watched && (!g.slot || g.mute) {
+		if _, leading := g.leading(time.Now()); g.watched && !leading && (!g.slot || g.mute) {
 			groups = append(groups, name)
 		}
 	}

@@ -197,7 +197,7 @@ func (s *store) suspect(ctx context.Context, c *claim) {
 // arm sets the watch of group, after delay, until it is in force or not needed.
 // With wake, a lock node that is found missing is told. The lock is held.
 func (s *store) arm(group string, w *watch, delay time.Duration, wake bool) {
-	if w.armed || w.arming || !w.wanted && s.leading[group] == nil {
+	if w.armed || w.arming || !s.needs(group, w) {
 		return
 	}
 	w.arming = true
@@ -235,7 +235,14 @@ func (s *store) arm(group string, w *watch, delay time.Duration, wake bool) {
 func (s *store) inForce(group string, w *watch) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return w.armed || !w.wanted && s.leading[group] == nil
+	return w.armed || !s.needs(group, w)
+}
+
+// needs reports whether somebody follows or leads group; who is resigning does
+// not any more. The lock is held.
+func (s *store) needs(group string, w *watch) bool {
+	c := s.leading[group]
+	return w.wanted || c != nil && !c.ending
 }
 
 func (s *store) wake(group string) {
@@ -270,7 +277,7 @@ func awaitExists(ctx context.Context, s *store, group string) (exists, armed boo
 func (s *store) readLock(ctx context.Context, group string) (node, error) {
 	s.mu.Lock()
 	w := s.watches[group]
-	need := w != nil && !w.armed && (w.wanted || s.leading[group] != nil)
+	need := w != nil && !w.armed && s.needs(group, w)
 	s.mu.Unlock()
 	if !need {
 		return s.get(ctx, s.lockPath(group))

@@ -57,9 +57,10 @@ type demo struct {
 
 // proc is a candidate's process.
 type proc struct {
-	id  string
-	cmd *exec.Cmd
-	out chan struct{} // closed when it has ended
+	id     string
+	cmd    *exec.Cmd
+	out    chan struct{} // closed when it has ended
+	ending bool          // it was told to end
 }
 
 // heard is a report and who sent it.
@@ -111,7 +112,11 @@ func (d *demo) run(ctx context.Context) error {
 	if d.group == "" {
 		d.group = fmt.Sprintf("demo-%d", os.Getpid())
 	}
-	if _, err := openURL(ctx, d.url); err != nil { // say what is wrong once, not five times
+	b, err := openURL(ctx, d.url) // say what is wrong once, not five times
+	if err != nil {
+		return err
+	}
+	if err := b.Close(ctx); err != nil {
 		return err
 	}
 	d.say("", "%d candidates, one process each, TTL %v", candidates, d.ttl)
@@ -157,21 +162,39 @@ func (d *demo) start(ctx context.Context, id string) error {
 			}
 		}
 		_ = p.cmd.Wait() // a killed one ends with an error, as it should
+		select {
+		case d.heard <- heard{from: p, report: report{Event: "exited", Cause: p.cmd.ProcessState.String()}}:
+		case <-ctx.Done():
+		}
 	}()
 	return nil
 }
 
 func (d *demo) killAll() {
 	for _, p := range d.procs {
-		killGroup(p.cmd)
-		<-p.out
+		d.kill(p)
+		for gone := false; !gone; {
+			select {
+			case <-p.out:
+				gone = true
+			case <-d.heard: // it may wait to be heard
+			}
+		}
 	}
+}
+
+func (d *demo) kill(p *proc) {
+	p.ending = true
+	killGroup(p.cmd)
 }
 
 // next waits for the next report; a nil channel waits without a limit of its own.
 func (d *demo) next(ctx context.Context, until <-chan time.Time) (h heard, ok bool, err error) {
 	select {
 	case h := <-d.heard:
+		if h.Event == "exited" && !h.from.ending {
+			return heard{}, false, fmt.Errorf("%s ended: %s", h.from.id, h.Cause)
+		}
 		d.note(h)
 		return h, true, nil
 	case <-until:
@@ -235,6 +258,7 @@ func (d *demo) play(ctx context.Context) error {
 	}
 	t.how, t.asked = "stopped politely", time.Now()
 	d.say(done, "%s is asked to stop (SIGTERM)", t.leader)
+	p.ending = true
 	if err := politely(p.cmd.Process); err != nil {
 		return err
 	}
@@ -244,8 +268,8 @@ func (d *demo) play(ctx context.Context) error {
 	}
 	t.how, t.asked = "killed", time.Now()
 	d.say(done, "%s is killed (SIGKILL)", t.leader)
-	killGroup(p.cmd)
-	t.last = time.Now()
+	t.last = time.Now() // it cannot tell; a successor may lead before the call returns
+	d.kill(p)
 
 	if t, p, err = d.leads(ctx, len(d.terms)); err != nil {
 		return err
@@ -278,10 +302,11 @@ func (d *demo) play(ctx context.Context) error {
 	t.how, t.asked = "end of the demonstration", time.Now()
 	for _, p := range d.procs {
 		if p != d.procs[t.leader] {
-			killGroup(p.cmd) // nobody shall follow
+			d.kill(p) // nobody shall follow
 			<-p.out
 		}
 	}
+	p.ending = true
 	if err := politely(p.cmd.Process); err != nil {
 		return err
 	}

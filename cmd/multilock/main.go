@@ -33,9 +33,7 @@ func (e *exitError) Error() string {
 func (e *exitError) Unwrap() error { return e.err }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := root().ExecuteContext(ctx)
-	stop()
+	err := root().ExecuteContext(untilSignal())
 	if err == nil {
 		return
 	}
@@ -48,6 +46,24 @@ func main() {
 		fmt.Fprintln(os.Stderr, "multilock:", strings.TrimPrefix(err.Error(), "multilock: "))
 	}
 	os.Exit(code)
+}
+
+// interrupted is why the context of all commands ended.
+type interrupted struct{ signal os.Signal }
+
+func (e *interrupted) Error() string { return e.signal.String() }
+
+// Is makes an interruption a cancellation.
+func (e *interrupted) Is(target error) bool { return target == context.Canceled }
+
+// untilSignal returns a context that the first SIGINT or SIGTERM ends. Later ones
+// are for whoever asks for them.
+func untilSignal() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	first := make(chan os.Signal, 1)
+	signal.Notify(first, os.Interrupt, syscall.SIGTERM)
+	go func() { cancel(&interrupted{<-first}) }()
+	return ctx
 }
 
 func root() *cobra.Command {

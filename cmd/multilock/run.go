@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -34,13 +35,21 @@ The command runs in a process group of its own, with MULTILOCK_GROUP,
 MULTILOCK_PARTICIPANT and MULTILOCK_TOKEN (the fencing token) in its environment.
 
 On SIGINT or SIGTERM multilock forwards the signal, waits for the command to end,
-at most --grace, kills what is left of its group, and only then gives the
-leadership up. If the leadership is lost, the group is killed at once: what is
-left of the lease is the safety margin. If multilock itself is stopped (SIGSTOP)
-the command runs on; send the token with every write that must not be stale.
+at most --grace or until a second signal, kills what is left of its group, and
+only then gives the leadership up. If the leadership is lost, the group is killed
+at once: what is left of the lease is the safety margin. If multilock itself is
+stopped (SIGSTOP) the command runs on, and if it is killed (SIGKILL) so does what
+the command has started; on systems other than Linux the command itself, too.
+Send the token with every write that must not be stale.
 
 When the command ends by itself, the leadership is given up and multilock
-campaigns again, unless --once is given: then it ends with the command's status.`,
+campaigns again, unless --once is given: then it ends with the command's status.
+A command that is killed because the leadership was lost has not ended by itself.
+
+The exit status is 0 after a signal, 1 after an error of multilock, 127 or 126 if
+the command was not found or is not executable. With --once a signal makes no
+difference to the command's status; it is 128 and the signal's number if the
+command never ran.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), args) },
 	}
@@ -60,7 +69,10 @@ func (f *runFlags) run(ctx context.Context, args []string) error {
 		return fmt.Errorf("--grace must not be negative, got %v", f.grace)
 	}
 	path, err := exec.LookPath(args[0])
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return &exitError{code: 126, err: err}
+	case err != nil:
 		return &exitError{code: 127, err: err}
 	}
 	b, err := openURL(ctx, f.url)
@@ -80,23 +92,24 @@ func (f *runFlags) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	status := 0
+	status, ran := 0, false
 	for {
 		err := e.Run(ctx, func(ctx context.Context, term multilock.Term) error {
 			var err error
+			ran = true
 			status, err = f.child(ctx, path, args, term)
 			return err
 		})
+		ended := errors.Is(err, context.Canceled) && ctx.Err() != nil
 		switch {
-		case errors.Is(err, context.Canceled) && ctx.Err() != nil:
-			return nil // asked to end, and everything is in order
-		case err != nil:
+		case err != nil && !ended:
 			return err
-		case f.once:
-			if status != 0 {
-				return &exitError{code: status}
-			}
-			return nil
+		case f.once && ran:
+			return exit(status)
+		case f.once: // only a signal ends it before
+			return exit(128 + number(context.Cause(ctx)))
+		case ended:
+			return nil // asked to end, and everything is in order
 		}
 		select { // a command that ends at once must not spin
 		case <-time.After(time.Second):
@@ -104,6 +117,23 @@ func (f *runFlags) run(ctx context.Context, args []string) error {
 			return nil
 		}
 	}
+}
+
+func exit(status int) error {
+	if status == 0 {
+		return nil
+	}
+	return &exitError{code: status}
+}
+
+// number is the number of the signal that interrupted multilock.
+func number(cause error) int {
+	if i, ok := errors.AsType[*interrupted](cause); ok {
+		if s, ok := i.signal.(syscall.Signal); ok {
+			return int(s)
+		}
+	}
+	return 0
 }
 
 // child runs the command during one term and returns its exit status. Its error
@@ -116,14 +146,16 @@ func (f *runFlags) child(ctx context.Context, path string, args []string, term m
 		"MULTILOCK_GROUP="+term.Group, "MULTILOCK_PARTICIPANT="+term.Participant,
 		fmt.Sprintf("MULTILOCK_TOKEN=%d", term.Token))
 	ownGroup(cmd)
+	forward := make(chan os.Signal, 8)
+	signal.Notify(forward, forwarded...) // first: none is lost while it starts
+	defer signal.Stop(forward)
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	forward := make(chan os.Signal, 8)
-	signal.Notify(forward, forwarded...)
-	defer signal.Stop(forward)
+	again := make(chan os.Signal, 1)
+	defer signal.Stop(again)
 	over := ctx.Done()
 	var kill <-chan time.Time
 	for {
@@ -135,12 +167,20 @@ func (f *runFlags) child(ctx context.Context, path string, args []string, term m
 			signalGroup(cmd, s)
 		case <-over:
 			over = nil
-			if errors.Is(context.Cause(ctx), multilock.ErrLost) {
+			cause := context.Cause(ctx)
+			if errors.Is(cause, multilock.ErrLost) {
 				killGroup(cmd) // another may lead as soon as the margin has passed
 				continue
 			}
-			signalGroup(cmd, syscall.SIGTERM)
+			polite := os.Signal(syscall.SIGTERM)
+			if i, ok := errors.AsType[*interrupted](cause); ok {
+				polite = i.signal
+			}
+			signalGroup(cmd, polite)
+			signal.Notify(again, os.Interrupt, syscall.SIGTERM)
 			kill = time.After(f.grace)
+		case <-again:
+			killGroup(cmd)
 		case <-kill:
 			kill = nil
 			killGroup(cmd)

@@ -1,7 +1,8 @@
 // Package fence makes fencing tokens useful to programs that talk HTTP: a client
 // transport that sends the token of its term, and a middleware that refuses a
-// request with a token lower than the highest one seen. The backends have guards
-// for their own stores.
+// request with a token lower than the highest one seen. Guards for data elsewhere are
+// the packages backends/file/fence, backends/postgres/fence and backends/redis/fence,
+// and Guard of backends/sqlserver.
 package fence
 
 import (

@@ -67,7 +67,7 @@ func (n *node) suffer(stop <-chan struct{}) {
 		}
 	}
 	for wait(40 * time.Second) {
-		switch n.w.intN(8) {
+		switch n.w.intN(9) {
 		case 0, 1:
 			n.w.note("node %d paused", n.id)
 			n.m.pause()
@@ -103,10 +103,29 @@ func (n *node) suffer(stop <-chan struct{}) {
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 			_ = n.elector.Resign(ctx) // whatever comes of it, the oracle looks at the rest
 			cancel()
+		case 8:
+			alone := n.w.intN(2) == 0 // without a campaign, if Run does not come in between
+			n.w.note("node %d is asked to try, alone %v", n.id, alone)
+			if alone {
+				_ = n.elector.Stop(context.Background())
+			}
+			n.try()
 		}
 	}
 	n.m.resume()
 	n.net.mend()
+}
+
+// try asks for an attempt from outside. It is answered by one, whatever the
+// elector was doing, so it must not take as long as a term may last.
+func (n *node) try() {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	begin := n.m.Now().Mono
+	_, _ = n.elector.TryAcquire(ctx) // whatever comes of it, the oracle looks at the rest
+	if took := time.Duration(n.m.Now().Mono - begin); took > time.Minute {
+		n.w.fault("node %d: TryAcquire was answered after %v", n.id, took)
+	}
 }
 
 func (n *network) set(cutTo, cutFrom, slow bool) {

@@ -183,10 +183,14 @@ func (n *node) run(stop <-chan struct{}) {
 			}
 		}()
 		err := n.elector.Run(ctx, n.lead)
+		if errors.Is(err, multilock.ErrRunning) { // try was faster, and holds a term or an attempt
+			n.pause(ctx, time.Duration(1+n.w.int64N(int64(5*time.Second))))
+			_ = n.elector.Stop(context.Background())
+		}
 		life.Stop()
 		close(end)
 		cancel(nil)
-		if err != nil && !errors.Is(err, errEnough) && !errors.Is(err, errFlaky) && !errors.Is(err, multilock.ErrStopped) {
+		if err != nil && !errors.Is(err, errEnough) && !errors.Is(err, errFlaky) && !errors.Is(err, multilock.ErrStopped) && !errors.Is(err, multilock.ErrRunning) {
 			n.w.fault("node %d: Run returned %v", n.id, err)
 		}
 	}

@@ -35,16 +35,29 @@ var manifest []byte
 // Start starts a server with a fresh data directory and waits until it answers.
 func Start(tb proc.TB) *Server {
 	tb.Helper()
+	return start(tb)
+}
+
+// StartTLS is Start with TLS, by the certificate and key in two PEM files. Such a
+// server also takes tokens of Entra ID, of which it checks everything but the
+// signature.
+func StartTLS(tb proc.TB, certificate, key string) *Server {
+	tb.Helper()
+	return start(tb, "--cert", certificate, "--key", key, "--oauth", "basic")
+}
+
+func start(tb proc.TB, more ...string) *Server {
+	tb.Helper()
 	node := proc.Look(tb, "node", "install Node.js, with npm, and run testservers/azurite/install.sh")
 	port := proc.FreePort(tb)
 	addr := proc.Addr(port)
 	return &Server{Addr: addr, Process: proc.Start(tb, proc.Command{
 		Name: "azurite-" + strconv.Itoa(port),
 		Path: node,
-		Args: []string{
+		Args: append([]string{
 			program(tb), "--blobHost", "127.0.0.1", "--blobPort", strconv.Itoa(port), "--location", tb.TempDir(),
 			"--silent", "--disableTelemetry", "--skipApiVersionCheck",
-		},
+		}, more...),
 		Ready: proc.Dials(addr),
 	})}
 }

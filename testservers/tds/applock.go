@@ -39,6 +39,7 @@ func (c *session) procedure(ctx context.Context, p *reply, name string, args map
 			p.end(&sqlError{102, 15, "The stand-in knows exclusive application locks with a time-out only."}, -999)
 			return nil
 		}
+		c.s.lockWaits = append(c.s.lockWaits, time.Duration(ms)*time.Millisecond)
 		status, err := c.getAppLock(ctx, resource, time.Duration(ms)*time.Millisecond)
 		if err != nil {
 			return nil // cancelled
@@ -62,6 +63,9 @@ func (c *session) procedure(ctx context.Context, p *reply, name string, args map
 // getAppLock returns what sp_getapplock returns: 0 or 1 if it is granted.
 func (c *session) getAppLock(ctx context.Context, resource string, timeout time.Duration) (int32, error) {
 	s := c.s
+	if s.opts.NoAppLocks {
+		return -999, nil
+	}
 	l := s.appLocks[resource]
 	if l == nil {
 		l = &appLock{}

@@ -64,6 +64,7 @@ type exec struct {
 	s      *Server
 	args   map[string]any
 	p      *reply
+	name   string // of the statement
 	schema string
 	table  string
 }
@@ -78,8 +79,24 @@ func (x *exec) int(name string) int64 {
 	return v
 }
 
-// clock is SYSUTCDATETIME in microseconds.
-func (x *exec) clock() int64 { return x.s.now().UnixMicro() }
+// clock is SYSUTCDATETIME in microseconds. A statement that [Server.Hold] holds
+// stops after it has read it.
+func (x *exec) clock() (int64, error) {
+	now := x.s.now().UnixMicro()
+	h := x.s.holds[x.name]
+	if h == nil {
+		return now, nil
+	}
+	delete(x.s.holds, x.name)
+	x.s.mu.Unlock()
+	close(h.reached)
+	select {
+	case <-h.released:
+	case <-x.ctx.Done():
+	}
+	x.s.mu.Lock()
+	return now, x.ctx.Err()
+}
 
 // between lets other sessions in between two statements of a batch, as they get
 // in on a real server, and notices a cancellation.

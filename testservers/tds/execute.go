@@ -109,7 +109,7 @@ func (c *session) run(ctx context.Context, p *reply, text string, args map[strin
 	if err := c.s.begin(h.name); err != nil {
 		return err
 	}
-	return h.run(&exec{ctx: ctx, c: c, s: c.s, args: args, p: p, schema: schema, table: table})
+	return h.run(&exec{ctx: ctx, c: c, s: c.s, args: args, p: p, name: h.name, schema: schema, table: table})
 }
 
 // transMgr begins or ends a transaction.

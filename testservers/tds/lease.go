@@ -4,6 +4,8 @@ import (
 	"embed"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"sort"
 	"time"
 )
@@ -41,21 +43,24 @@ const (
 func acquire(x *exec) error {
 	x.c.lockTimeout = 200 * time.Millisecond
 	grp, nonce, ttl := x.str("grp"), x.str("nonce"), x.int("ttl")
-	now := x.clock()
 	t, err := x.target(kindLease, "SELECT", "INSERT", "UPDATE")
 	if err != nil {
 		return err
 	}
-	// IF NOT EXISTS (SELECT ...)
+	// SET @seen = (SELECT ...)
 	e := t.entry(grp)
 	if err := x.wait(e); err != nil {
 		return err
 	}
-	missing := e.row == nil
+	old, found := e.row.(leaseRow)
+	now, err := x.clock()
+	if err != nil {
+		return err
+	}
 	if err := x.between(); err != nil {
 		return err
 	}
-	if missing {
+	if !found {
 		err := x.statement(func(st *transaction) error { return x.insert(st, e, leaseRow{}) })
 		var failed *sqlError
 		if err != nil && !(errors.As(err, &failed) && failed.number == 2627) {
@@ -67,7 +72,7 @@ func acquire(x *exec) error {
 	}
 	// UPDATE: clamp
 	err = x.update(e, func(r *leaseRow) bool {
-		if r.expires <= now+r.ttl+r.ttl/20 {
+		if !found || r.expires != old.expires || r.expires <= now+r.ttl+r.ttl/20 {
 			return false
 		}
 		r.expires = now + r.ttl
@@ -89,7 +94,9 @@ func acquire(x *exec) error {
 		if !mine {
 			r.token, r.acquired = max(r.token+1, now), now
 		}
-		if !(r.nonce == nonce && r.expires > now+ttl) {
+		if r.nonce == nonce && r.expires > now+ttl {
+			r.expires, r.ttl = r.expires+1, max(r.ttl, ttl)
+		} else {
 			r.expires, r.ttl = now+ttl, ttl
 		}
 		r.nonce, r.participant, r.metadata = nonce, x.str("participant"), x.args["metadata"]
@@ -194,13 +201,16 @@ func renew(x *exec) error {
 		return err
 	}
 	x.c.lockTimeout = 50 * time.Millisecond
-	now := x.clock()
+	now, err := x.clock()
+	if err != nil {
+		return err
+	}
 	t, err := x.target(kindLease, "SELECT", "UPDATE")
 	if err != nil {
 		return err
 	}
 	type key struct{ group, nonce string }
-	done := make(map[key]bool)
+	done := make(map[key]leaseRow)
 	one := func(st *transaction, r *request, now int64) error {
 		e := t.rows[r.Group]
 		if e == nil {
@@ -210,18 +220,16 @@ func renew(x *exec) error {
 			if q.nonce != r.Nonce || q.expires <= now {
 				return false
 			}
-			stale := q.expires > now+q.ttl+q.ttl/20
-			switch {
-			case stale && q.ttl > r.TTL:
-				q.expires = now + q.ttl
-			case stale || q.expires <= now+r.TTL:
+			if q.expires > now+r.TTL {
+				q.expires, q.ttl = q.expires+1, max(q.ttl, r.TTL)
+			} else {
 				q.expires, q.ttl = now+r.TTL, r.TTL
 			}
 			if r.Metadata != nil {
 				q.metadata = string(r.Metadata)
 			}
 			return true
-		}, func(leaseRow) { done[key{r.Group, r.Nonce}] = true })
+		}, func(q leaseRow) { done[key{r.Group, r.Nonce}] = q })
 	}
 	err = x.statement(func(st *transaction) error {
 		for _, r := range reqs {
@@ -237,11 +245,16 @@ func renew(x *exec) error {
 		}
 		clear(done)
 		x.c.lockTimeout = time.Millisecond
+		x.name = "renew row" // for Hold
 		for _, r := range reqs {
 			if err := x.between(); err != nil {
 				return err
 			}
-			err := x.statement(func(st *transaction) error { return one(st, r, x.clock()) })
+			now, err := x.clock()
+			if err != nil {
+				return err
+			}
+			err = x.statement(func(st *transaction) error { return one(st, r, now) })
 			if failed, ok := caught(err); ok {
 				r.number = failed.number
 			} else if err != nil {
@@ -249,10 +262,40 @@ func renew(x *exec) error {
 			}
 		}
 	}
+	// UPDATE: clamp
+	if err := x.between(); err != nil {
+		return err
+	}
+	x.name = "renew clamp" // for Hold
+	if now, err = x.clock(); err != nil {
+		return err
+	}
+	late := func(r leaseRow) bool { return r.expires > now+r.ttl+r.ttl/20 }
+	if slices.ContainsFunc(slices.Collect(maps.Values(done)), late) {
+		x.c.lockTimeout = time.Millisecond
+		err := x.statement(func(st *transaction) error {
+			for k, seen := range done {
+				err := x.updateRow(st, t.entry(k.group), func(q *leaseRow) bool {
+					if q.nonce != k.nonce || q.expires != seen.expires || !late(seen) {
+						return false
+					}
+					q.expires = now + seen.ttl
+					return true
+				}, nil)
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if _, ok := caught(err); err != nil && !ok {
+			return err
+		}
+	}
 	rows := make([][]any, 0, len(reqs))
 	for _, r := range reqs {
 		renewed := 0
-		if done[key{r.Group, r.Nonce}] {
+		if _, ok := done[key{r.Group, r.Nonce}]; ok {
 			renewed = 1
 		}
 		rows = append(rows, []any{r.I, int64(r.number), renewed, x.tranCount()})
@@ -263,7 +306,10 @@ func renew(x *exec) error {
 
 func resign(x *exec) error {
 	x.c.lockTimeout = 200 * time.Millisecond
-	now := x.clock()
+	now, err := x.clock()
+	if err != nil {
+		return err
+	}
 	t, err := x.target(kindLease, "SELECT", "UPDATE")
 	if err != nil {
 		return err
@@ -285,7 +331,10 @@ func resign(x *exec) error {
 
 func leader(x *exec) error {
 	x.c.lockTimeout = 200 * time.Millisecond
-	now := x.clock()
+	now, err := x.clock()
+	if err != nil {
+		return err
+	}
 	t, err := x.target(kindLease, "SELECT")
 	if err != nil {
 		return err
@@ -309,7 +358,10 @@ func leaders(x *exec) error {
 		return err
 	}
 	x.c.lockTimeout = 50 * time.Millisecond
-	now := x.clock()
+	now, err := x.clock()
+	if err != nil {
+		return err
+	}
 	t, err := x.target(kindLease, "SELECT")
 	if err != nil {
 		return err

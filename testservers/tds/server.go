@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,9 @@ type Options struct {
 	DelayedDurability int
 	// NoOpenJSON lacks OPENJSON, as databases of an old compatibility level do.
 	NoOpenJSON bool
+	// NoAppLocks refuses application locks at once, as servers do to a caller without
+	// the right.
+	NoAppLocks bool
 	// ImplicitTransactions leaves a transaction open after each statement, as
 	// sessions with that setting do.
 	ImplicitTransactions bool
@@ -53,19 +57,21 @@ type Server struct {
 	opts Options
 	addr string
 
-	mu       sync.Mutex // guards everything below and all the data
-	listener net.Listener
-	sessions map[*session]struct{}
-	lastSPID uint16
-	lastTran uint64
-	offset   time.Duration
-	frozen   *time.Time
-	schemas  map[string]bool
-	tables   map[string]*table
-	appLocks map[string]*appLock
-	counts   map[string]int
-	faults   map[string][]*sqlError
-	done     sync.WaitGroup
+	mu        sync.Mutex // guards everything below and all the data
+	listener  net.Listener
+	sessions  map[*session]struct{}
+	lastSPID  uint16
+	lastTran  uint64
+	offset    time.Duration
+	frozen    *time.Time
+	schemas   map[string]bool
+	tables    map[string]*table
+	appLocks  map[string]*appLock
+	lockWaits []time.Duration
+	counts    map[string]int
+	faults    map[string][]*sqlError
+	holds     map[string]*hold
+	done      sync.WaitGroup
 }
 
 // Start runs a server on a free port of the loopback interface.
@@ -84,6 +90,7 @@ func Start(o Options) (*Server, error) {
 		appLocks: make(map[string]*appLock),
 		counts:   make(map[string]int),
 		faults:   make(map[string][]*sqlError),
+		holds:    make(map[string]*hold),
 	}
 	return s, s.listen()
 }
@@ -220,6 +227,29 @@ func (s *Server) Fail(statement string, number int32) {
 	s.faults[statement] = append(s.faults[statement], &sqlError{number, 16, fmt.Sprintf("injected error %d", number)})
 }
 
+// hold stops one statement.
+type hold struct{ reached, released chan struct{} }
+
+// Hold stops the next execution of a statement between reading the clock and
+// using it, where a busy server may leave any statement for a while. reached is
+// closed when it has come there; release lets it go on. Besides those named by
+// [Server.Counts] there are "renew row", the renewal of one row beside a locked
+// one, and "renew clamp", what comes last in a renewal.
+func (s *Server) Hold(statement string) (reached <-chan struct{}, release func()) {
+	h := &hold{reached: make(chan struct{}), released: make(chan struct{})}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holds[statement] = h
+	return h.reached, sync.OnceFunc(func() { close(h.released) })
+}
+
+// SetDatabases replaces Options.Databases. Sessions go on.
+func (s *Server) SetDatabases(names ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opts.Databases = names
+}
+
 // Counts tells how often each statement or procedure was asked for, by name.
 func (s *Server) Counts() map[string]int {
 	s.mu.Lock()
@@ -244,6 +274,14 @@ func (s *Server) AppLocks() map[string]int {
 		waiting[name] = len(l.queue)
 	}
 	return waiting
+}
+
+// LockWaits lists how long requests for an application lock were ready to wait,
+// in the order in which they came.
+func (s *Server) LockWaits() []time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.lockWaits)
 }
 
 // begin counts a request and returns the error injected for it.

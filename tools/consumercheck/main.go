@@ -1,36 +1,32 @@
 // Command consumercheck looks at the released modules as their users will: it
-// packs them from the committed tree, serves them from a file proxy, and in empty
-// modules gets, builds and tidies each backend. What a consumer's module graph
-// holds beyond that of the backend's client library and core must be the backend
-// alone. It also installs the commands and builds the README's quick start.
+// packs them from the committed tree, serves them from a file proxy, and with an
+// empty module cache, in empty modules,
+//
+//   - gets, builds and tidies each backend, runs its README's quick start against a
+//     server, and compares the module graph: beyond that of the client library and
+//     core it may hold the backend alone, and the consumer's go line and pins stay;
+//   - runs the whole programs of README.md until an interrupt;
+//   - installs the commands, and runs them;
+//   - begins a backend of a third party's with gen, and builds the example of one.
 //
 // Run it in the root of the repository. It needs the module proxy for the client
-// libraries, or a module cache that has them.
+// libraries, or a module cache that has them, and the test servers.
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
-	"golang.org/x/mod/modfile"
-	"golang.org/x/mod/module"
-	"golang.org/x/mod/zip"
+	"github.com/multilock/multilock-go/testservers/proc"
+	"github.com/multilock/multilock-go/tools/internal/modules"
 )
 
-const prefix = "github.com/multilock/multilock-go/"
-
-// never must not be in the graph of a program that uses one backend, unless its
-// client library brings it.
-var never = []string{"go.uber.org/fx", "github.com/dave/jennifer", "github.com/anishathalye/porcupine", prefix + "conformance", prefix + "gen", prefix + "testservers"}
+const prefix = modules.Prefix
 
 func main() {
 	if err := run(); err != nil {
@@ -39,10 +35,12 @@ func main() {
 	}
 }
 
-// checker is one check: a proxy with the packed modules, and a fresh cache.
+// checker is one check: the packed modules, and where consumers are made.
 type checker struct {
-	root, dir, version string
-	env                []string
+	*modules.Proxy
+	tree    *modules.Tree
+	dir     string
+	servers *proc.Scope
 }
 
 func run() error {
@@ -50,293 +48,133 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	version, err := specVersion(root)
-	if err != nil {
-		return err
-	}
 	dir, err := os.MkdirTemp("", "multilock-consumer-")
 	if err != nil {
 		return err
 	}
-	c := &checker{root: root, dir: dir, version: version}
-	defer c.clean()
-	released, err := c.released()
+	defer modules.Remove(dir)
+	tree, err := modules.Export(root, "HEAD", filepath.Join(dir, "tree"))
 	if err != nil {
 		return err
 	}
-	for _, path := range released {
-		if err := c.pack(path); err != nil {
-			return fmt.Errorf("packing %s: %w", path, err)
-		}
-	}
-	fmt.Printf("packed %d modules at %s\n", len(released), version)
-	if err := c.environment(); err != nil {
+	proxy, _, err := tree.Pack(dir)
+	if err != nil {
 		return err
 	}
+	fmt.Printf("packed %d modules at %s\n", len(tree.Released), tree.Version)
+	c := &checker{Proxy: proxy, tree: tree, dir: dir, servers: &proc.Scope{}}
+	defer c.servers.Close()
+
 	var faults []error
-	for _, path := range released {
+	step := func(what, fine string, f func() error) {
+		begin := time.Now()
+		if err := f(); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", what, err))
+			return
+		}
+		fmt.Printf("%-24s %s (%v)\n", what, fine, time.Since(begin).Round(100*time.Millisecond))
+	}
+	for _, path := range tree.Released {
 		if name, ok := strings.CutPrefix(path, "backends/"); ok {
-			begin := time.Now()
-			if err := c.backend(name); err != nil {
-				faults = append(faults, fmt.Errorf("%s: %w", path, err))
-				continue
-			}
-			fmt.Printf("%-20s its client library, core, and nothing else (%v)\n", path, time.Since(begin).Round(100*time.Millisecond))
+			step(path, "quick start runs; its client library, core, and nothing else", func() error { return c.backend(name) })
 		}
 	}
-	for _, path := range []string{"cmd/multilock", "gen"} {
-		if !slices.Contains(released, path) {
-			continue
+	for _, path := range tree.Libraries() {
+		if !strings.HasPrefix(path, "backends/") {
+			step(path, "get, build, tidy", func() error { return c.library(path) })
 		}
-		if err := c.install(path); err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", path, err))
-			continue
-		}
-		fmt.Printf("%-20s go install works\n", path)
 	}
-	if err := c.quickStart(); err != nil {
-		faults = append(faults, fmt.Errorf("README quick start: %w", err))
-	} else {
-		fmt.Printf("%-20s builds as it stands there\n", "README quick start")
+	step("README", "its programs run, and end with an interrupt", c.readme)
+	for _, path := range tree.Commands() {
+		step(path, "go install works, and the command runs", func() error { return c.install(path) })
 	}
+	step("gen new", "a backend of a third party's compiles, and fails the kit by its rules", c.scaffold)
+	step("examples/custombackend", "builds and passes as a third party's", c.example)
 	return errors.Join(faults...)
 }
 
-// clean removes everything; the module cache is write-protected.
-func (c *checker) clean() {
-	_ = filepath.WalkDir(c.dir, func(p string, d os.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			_ = os.Chmod(p, 0o700)
+// at is a module as go get takes it.
+func (c *checker) at(path string) string { return prefix + path + "@" + c.tree.Version }
+
+// goFloor is the go line of a consumer, as old as the released ones allow.
+const goFloor = "1.26.0"
+
+// module makes an empty module with some files.
+func (c *checker) module(name, requires string, files map[string]string) (dir string, err error) {
+	dir = filepath.Join(c.dir, "consumers", name)
+	files["go.mod"] = "module example.com/" + name + "\n\ngo " + goFloor + "\n" + requires
+	for file, text := range files {
+		full := filepath.Join(dir, filepath.FromSlash(file))
+		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+			return "", err
 		}
-		return nil
-	})
-	_ = os.RemoveAll(c.dir)
+		if err := os.WriteFile(full, []byte(text), 0o644); err != nil {
+			return "", err
+		}
+	}
+	return dir, nil
 }
 
-var versionLine = regexp.MustCompile(`(?m)^version: (v[0-9][^\s]*)$`)
-
-func specVersion(root string) (string, error) {
-	spec, err := os.ReadFile(filepath.Join(root, "backends.yaml"))
+// program does with a program what its author would do, up to a binary.
+func (c *checker) program(name, text string, gets ...string) (dir, binary string, err error) {
+	dir, err = c.module(name, "", map[string]string{"main.go": text})
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	m := versionLine.FindSubmatch(spec)
-	if m == nil {
-		return "", errors.New("backends.yaml has no line \"version: v...\"")
+	binary = filepath.Join(dir, "program")
+	for _, args := range [][]string{append([]string{"get"}, gets...), {"build", "-o", binary, "."}, {"mod", "tidy"}, {"vet", "."}} {
+		if _, err := c.Go(dir, args...); err != nil {
+			return "", "", err
+		}
 	}
-	return string(m[1]), nil
+	f, err := c.goMod(dir)
+	if err != nil {
+		return "", "", err
+	}
+	if f.Go.Version != goFloor || f.Toolchain != nil {
+		return "", "", fmt.Errorf("the consumer's go line moved to %s", f.Go.Version)
+	}
+	return dir, binary, nil
 }
 
-// released lists the directories of the modules that are tagged.
-func (c *checker) released() ([]string, error) {
-	cmd := exec.Command("go", "run", ".", "list", "released")
-	cmd.Dir = filepath.Join(c.root, "gen")
-	cmd.Env = append(os.Environ(), "GOWORK=off")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
+// graph lists the modules that a consumer depends on, sorted.
+func (c *checker) graph(dir string) ([]string, error) {
+	out, err := c.Go(dir, "list", "-mod=mod", "-m", "all")
 	if err != nil {
 		return nil, err
 	}
-	return strings.Fields(string(out)), nil
+	list := strings.Split(strings.TrimSpace(out), "\n")[1:] // without the main module
+	slices.Sort(list)
+	return list, nil
 }
 
-// pack puts a module of the committed tree into the proxy.
-func (c *checker) pack(path string) error {
-	m := module.Version{Path: prefix + path, Version: c.version}
-	escaped, err := module.EscapePath(m.Path)
+// library builds every package of a released library.
+func (c *checker) library(path string) error {
+	packages, err := c.packages(path)
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(c.dir, "proxy", filepath.FromSlash(escaped), "@v")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	var b bytes.Buffer
-	if err := zip.CreateFromVCS(&b, m, c.root, "HEAD", path); err != nil {
-		return err
-	}
-	mod, err := exec.Command("git", "show", "HEAD:"+path+"/go.mod").Output()
-	if err != nil {
-		return err
-	}
-	info, err := json.Marshal(map[string]any{"Version": c.version, "Time": time.Unix(0, 0).UTC()})
-	if err != nil {
-		return err
-	}
-	for name, content := range map[string][]byte{
-		c.version + ".zip": b.Bytes(), c.version + ".mod": mod, c.version + ".info": info, "list": []byte(c.version + "\n"),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// environment is that of somebody else's machine, but for a second proxy with what
-// this one has downloaded already.
-func (c *checker) environment() error {
-	out, err := exec.Command("go", "env", "GOPROXY", "GOMODCACHE").Output()
-	if err != nil {
-		return err
-	}
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	proxy := "file://" + filepath.ToSlash(filepath.Join(c.dir, "proxy")) +
-		",file://" + filepath.ToSlash(filepath.Join(lines[1], "cache", "download")) + "," + lines[0]
-	c.env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod -modcacherw", "GOPROXY="+proxy,
-		"GOMODCACHE="+filepath.Join(c.dir, "cache"), "GONOSUMDB="+strings.TrimSuffix(prefix, "/")+","+os.Getenv("GONOSUMDB"), "GOBIN="+filepath.Join(c.dir, "bin"))
-	return nil
-}
-
-func (c *checker) gotool(dir string, args ...string) (string, error) {
-	cmd := exec.Command("go", args...)
-	cmd.Dir, cmd.Env = dir, c.env
-	var errs bytes.Buffer
-	cmd.Stderr = &errs
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, errs.String())
-	}
-	return string(out), nil
-}
-
-// consumer makes an empty module with a program, and tidies it.
-func (c *checker) consumer(name, program string, gets ...string) (dir string, graph []string, err error) {
-	dir = filepath.Join(c.dir, name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", nil, err
-	}
-	// a go line of its own, as old as the released ones allow
-	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.com/"+name+"\n\ngo 1.26.0\n"), 0o644); err != nil {
-		return "", nil, err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(program), 0o644); err != nil {
-		return "", nil, err
-	}
-	for _, args := range [][]string{append([]string{"get"}, gets...), {"build", "-o", os.DevNull, "."}, {"mod", "tidy"}, {"build", "-o", os.DevNull, "."}} {
-		if _, err := c.gotool(dir, args...); err != nil {
-			return "", nil, err
-		}
-	}
-	out, err := c.gotool(dir, "list", "-m", "all")
-	if err != nil {
-		return "", nil, err
-	}
-	graph = strings.Split(strings.TrimSpace(out), "\n")[1:] // without the main module
-	slices.Sort(graph)
-	return dir, graph, nil
-}
-
-// backend compares a consumer of a backend with one of its client library and core.
-func (c *checker) backend(name string) error {
-	path := prefix + "backends/" + name
-	program := fmt.Sprintf(`package main
-
-import (
-	"context"
-	"fmt"
-
-	%q
-	multilock %q
-)
-
-func main() {
-	b, err := %s.Open(context.Background(), %s.Options{})
-	fmt.Println(b, err, multilock.ErrLost)
-}
-`, path, prefix+"core", name, name)
-	dir, graph, err := c.consumer("use-"+name, program, path+"@"+c.version, prefix+"core@"+c.version)
-	if err != nil {
-		return err
-	}
-	mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-	if err != nil {
-		return err
-	}
-	f, err := modfile.Parse("go.mod", mod, nil)
-	if err != nil {
-		return err
-	}
-	if f.Go.Version != "1.26.0" || f.Toolchain != nil {
-		return fmt.Errorf("the consumer's go line moved to %s", f.Go.Version)
-	}
-	base, err := c.baseline(name)
-	if err != nil {
-		return fmt.Errorf("baseline: %w", err)
-	}
-	var faults []error
-	for _, m := range graph {
-		if !slices.Contains(base, m) && m != path+" "+c.version {
-			faults = append(faults, fmt.Errorf("the graph of a consumer holds %s", m))
-		}
-		for _, n := range never {
-			if strings.HasPrefix(m, n+" ") && !slices.Contains(base, m) {
-				faults = append(faults, fmt.Errorf("the graph of a consumer holds %s", m))
-			}
-		}
-	}
-	return errors.Join(faults...)
-}
-
-// baseline is the graph of a program that uses core and, directly, the packages
-// outside the standard library that the backend imports.
-func (c *checker) baseline(name string) ([]string, error) {
-	mod, err := exec.Command("git", "show", "HEAD:backends/"+name+"/go.mod").Output()
-	if err != nil {
-		return nil, err
-	}
-	f, err := modfile.Parse("go.mod", mod, nil)
-	if err != nil {
-		return nil, err
-	}
-	gets := []string{prefix + "core@" + c.version}
-	for _, r := range f.Require {
-		if !strings.HasPrefix(r.Mod.Path, prefix) {
-			gets = append(gets, r.Mod.Path+"@"+r.Mod.Version)
-		}
-	}
-	out, err := c.gotool(filepath.Join(c.dir, "use-"+name), "list", "-f", `{{range .Imports}}{{.}}{{"\n"}}{{end}}`, prefix+"backends/"+name+"/...")
-	if err != nil {
-		return nil, err
-	}
-	var imports strings.Builder
-	seen := map[string]bool{prefix + "core": true}
-	for _, imp := range strings.Fields(out) {
-		if first, _, _ := strings.Cut(imp, "/"); !strings.Contains(first, ".") || strings.HasPrefix(imp, prefix+"backends/") || seen[imp] {
-			continue
-		}
-		seen[imp] = true
-		fmt.Fprintf(&imports, "\t_ %q\n", imp)
-	}
-	program := "package main\n\nimport (\n" + imports.String() + fmt.Sprintf("\tmultilock %q\n)\n\nfunc main() { println(multilock.ErrLost) }\n", prefix+"core")
-	_, graph, err := c.consumer("base-"+name, program, gets...)
-	return graph, err
-}
-
-func (c *checker) install(path string) error {
-	_, err := c.gotool(c.dir, "install", prefix+path+"@"+c.version)
+	_, _, err = c.program("use-"+strings.ReplaceAll(path, "/", "-"), imports(packages), c.at(path))
 	return err
 }
 
-var goBlock = regexp.MustCompile("(?s)```go\n(package main.*?)```")
+// imports is a program that imports packages.
+func imports(packages []string) string {
+	var b strings.Builder
+	b.WriteString("package main\n\nimport (\n")
+	for _, p := range packages {
+		fmt.Fprintf(&b, "\t_ %q\n", p)
+	}
+	b.WriteString(")\n\nfunc main() {}\n")
+	return b.String()
+}
 
-func (c *checker) quickStart() error {
-	readme, err := exec.Command("git", "show", "HEAD:README.md").Output()
+// packages are those of a module that others may import.
+func (c *checker) packages(path string) ([]string, error) {
+	root := filepath.Join(c.tree.Dir, filepath.FromSlash(path))
+	out, err := c.Go(root, "list", "-f", `{{if ne .Name "main"}}{{.ImportPath}}{{end}}`, "./...")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	blocks := goBlock.FindAllSubmatch(readme, -1)
-	if len(blocks) == 0 {
-		return errors.New("the README has no whole program")
-	}
-	for i, b := range blocks {
-		var gets []string
-		for _, m := range regexp.MustCompile(`"(`+regexp.QuoteMeta(prefix)+`[^"]+)"`).FindAllSubmatch(b[1], -1) {
-			gets = append(gets, string(m[1])+"@"+c.version)
-		}
-		if _, _, err := c.consumer(fmt.Sprintf("quickstart-%d", i+1), string(b[1]), gets...); err != nil {
-			return err
-		}
-	}
-	return nil
+	return slices.DeleteFunc(strings.Fields(out), func(p string) bool { return strings.Contains(p, "/internal/") }), nil
 }

@@ -176,8 +176,8 @@ func TestGrantCountsFromTheLease(t *testing.T) {
 		return next.RoundTrip(r)
 	})
 	g, err := d.Acquire(patience(t), request("g"))
-	if err != nil || g.Granted > ttl-delay {
-		t.Errorf("with the record %v after the lease, %v was granted of %v: %v", delay, g.Granted, ttl, err)
+	if err != nil || g.Granted > long-delay {
+		t.Errorf("with the record %v after the lease, %v was granted of %v: %v", delay, g.Granted, long, err)
 	}
 }
 
@@ -259,7 +259,7 @@ func TestDeafParticipantLetsGo(t *testing.T) {
 		}
 		return nil, errLostReply
 	})
-	req := request("g")
+	req := brief("g")
 	for deadline := time.Now().Add(2*ttl + 30*time.Second); ; time.Sleep(time.Second) {
 		if _, err := deaf.Acquire(patience(t), req); !errors.Is(err, errLostReply) {
 			t.Fatalf("without replies: %v", err)
@@ -286,7 +286,7 @@ func TestPredecessorIsNotReported(t *testing.T) {
 	f := newFixture(t)
 	dead, _ := f.open(t)
 	d, w := f.open(t)
-	first := acquire(t, dead, request("g")) // and never renewed
+	first := acquire(t, dead, brief("g")) // and never renewed
 	w.drop("metadata")
 	req := request("g")
 	deadline := time.Now().Add(ttl + 30*time.Second)

@@ -97,7 +97,7 @@ func TestTakeover(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	acquire(t, d, request("g"))
+	acquire(t, d, brief("g"))
 	dead := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()

@@ -61,8 +61,12 @@ func newContainer() string {
 	return fmt.Sprintf("multilock-test-%d-%d", time.Now().UnixMilli(), containers.Add(1))
 }
 
-// ttl is the shortest that Azure allows.
-const ttl = 15 * time.Second
+// ttl is the shortest that Azure allows, for tests that wait for the end of a
+// lease; others take the longest, so that no slow machine ends it for them.
+const (
+	ttl  = 15 * time.Second
+	long = time.Minute
+)
 
 func open(t *testing.T, o azblob.Options) driver.Driver {
 	t.Helper()
@@ -82,7 +86,13 @@ func patience(t *testing.T) context.Context {
 }
 
 func request(group string) driver.AcquireRequest {
-	return driver.AcquireRequest{Group: group, Participant: "p", Nonce: driver.NewNonce(), TTL: ttl}
+	return driver.AcquireRequest{Group: group, Participant: "p", Nonce: driver.NewNonce(), TTL: long}
+}
+
+func brief(group string) driver.AcquireRequest {
+	req := request(group)
+	req.TTL = ttl
+	return req
 }
 
 func acquire(t *testing.T, d driver.Driver, req driver.AcquireRequest) driver.Term {
@@ -97,7 +107,7 @@ func acquire(t *testing.T, d driver.Driver, req driver.AcquireRequest) driver.Te
 func renew(t *testing.T, d driver.Driver, tm driver.Term, metadata map[string]string) error {
 	t.Helper()
 	err := errors.New("not reported")
-	d.Renew(patience(t), []driver.RenewRequest{{Term: tm, TTL: ttl, Metadata: metadata}}, func(r driver.RenewResult) { err = r.Err })
+	d.Renew(patience(t), []driver.RenewRequest{{Term: tm, TTL: long, Metadata: metadata}}, func(r driver.RenewResult) { err = r.Err })
 	return err
 }
 

@@ -105,6 +105,47 @@ func TestACL(t *testing.T) {
 	}
 }
 
+// TestPermissionTakenAway: what the token may not do any more with one group is
+// told for that group, and the others of the session are still confirmed.
+func TestPermissionTakenAway(t *testing.T) {
+	t.Parallel()
+	srv := ownServer(t, server.Options{ACLToken: management, SessionTTLMin: time.Second})
+	admin, err := api.NewClient(&api.Config{Address: srv.Addr, Token: management, HttpClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const rules = `session_prefix "" { policy = "write" } key_prefix "leader-election/" { policy = "write" } `
+	policy, _, err := admin.ACL().PolicyCreate(&api.ACLPolicy{Name: "candidate", Rules: rules}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, _, err := admin.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLTokenPolicyLink{{ID: policy.ID}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, consul.Options{Address: "http://" + srv.Addr, Token: token.SecretID, MinSessionTTL: time.Second})
+	const ttl = 30 * time.Second
+	terms := []driver.Term{win(t, d, request("kept", ttl)), win(t, d, request("gone", ttl)), win(t, d, request("denied", ttl))}
+	policy.Rules += `key "leader-election/denied" { policy = "deny" }`
+	if _, _, err := admin.ACL().PolicyUpdate(policy, nil); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the permission is gone", func() bool {
+		res := renew(t, d, ttl, terms...)
+		if res[0].Err != nil || res[1].Err != nil {
+			t.Fatalf("of the groups that are still allowed: %+v", res)
+		}
+		return errors.Is(res[2].Err, driver.ErrMisconfigured)
+	})
+	if _, err := admin.KV().Delete("leader-election/gone", nil); err != nil {
+		t.Fatal(err)
+	}
+	res := renew(t, d, ttl, terms...)
+	if res[0].Err != nil || !errors.Is(res[1].Err, driver.ErrLost) || !errors.Is(res[2].Err, driver.ErrMisconfigured) {
+		t.Errorf("kept: %v, removed: %v, denied: %v", res[0].Err, res[1].Err, res[2].Err)
+	}
+}
+
 // TestMisconfigurationAndOutage are told apart.
 func TestMisconfigurationAndOutage(t *testing.T) {
 	t.Parallel()
@@ -118,6 +159,7 @@ func TestMisconfigurationAndOutage(t *testing.T) {
 		{"unknown datacenter", func(o *consul.Options) { o.Datacenter = "atlantis" }, true},
 		{"namespace without Enterprise", func(o *consul.Options) { o.Namespace = "team" }, true},
 		{"https to http", func(o *consul.Options) { o.Address = "https://" + srv.Addr }, true},
+		{"a path that is not Consul's", func(o *consul.Options) { o.Address = "http://" + srv.Addr + "/ui" }, true},
 		{"nobody listens", func(o *consul.Options) { o.Address = "http://" + proc.Addr(proc.FreePort(t)) }, false},
 	} {
 		o := consul.Options{Address: "http://" + srv.Addr}

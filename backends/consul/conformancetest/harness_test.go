@@ -185,6 +185,7 @@ func (l link) Blackhole(d conformance.Direction) {
 type counter struct {
 	addr     string
 	requests atomic.Int64
+	open     atomic.Int64 // requests without an answer yet
 	mu       sync.Mutex
 	paths    map[string]int
 }
@@ -202,6 +203,8 @@ func newCounter(tb conformance.TB, target string) *counter {
 	}
 	srv := &http.Server{Addr: c.addr, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.requests.Add(1)
+		c.open.Add(1)
+		defer c.open.Add(-1)
 		c.mu.Lock()
 		c.paths[r.Method+" "+strings.Join(strings.SplitN(strings.TrimPrefix(r.URL.Path, "/v1/"), "/", 3)[:1], "/")]++
 		c.mu.Unlock()

@@ -24,7 +24,12 @@ import (
 // end with the test process.
 var scope proc.Scope
 
-func TestMain(m *testing.M) { conformance.Main(m, postgres.OpenURL, scope.Close) }
+func TestMain(m *testing.M) {
+	if url := os.Getenv(leadEnv); url != "" {
+		lead(url)
+	}
+	conformance.Main(m, postgres.OpenURL, scope.Close)
+}
 
 var shared = sync.OnceValue(func() *server.Server {
 	s := server.Start(&scope, server.Options{

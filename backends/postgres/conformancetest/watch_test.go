@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -230,6 +232,54 @@ func TestNotifyOnWorksThroughASessionPooler(t *testing.T) {
 	watch(t, d, &b, "g")
 	must(t, d.Resign(t.Context(), driver.Term{Group: "g", Nonce: req.Nonce, Token: g.Token}))
 	eventually(t, "woken through the pooler", func() bool { n, _ := b.count("g"); return n == 1 })
+}
+
+// An address behind which a server hangs, until it is another's: what was given up
+// at the first does not keep calls from being made at the second.
+func TestManyAbandonedCalls(t *testing.T) {
+	t.Parallel()
+	hung, err := net.Listen("tcp", "127.0.0.1:0") // accepts and says nothing
+	must(t, err)
+	defer hung.Close()
+	o := options(t)
+	base := o.ConnString
+	p := proxy.Start(t, hostOf(t, base))
+	o.ConnString = at(base, p.Addr())
+	d := open(t, o)
+	req := request("g")
+	req.TTL = time.Hour
+	g, err := d.Acquire(t.Context(), req)
+	must(t, err)
+	term := driver.Term{Group: "g", Nonce: req.Nonce, Token: g.Token}
+	p.SetTarget(hung.Addr().String())
+	p.Reset()
+	for range 30 {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if _, err := d.Leader(ctx, "g"); err == nil {
+			t.Error("an answer of nobody")
+		}
+		if r := renew(ctx, d, time.Hour, term)[0]; r.Err == nil || errors.Is(r.Err, driver.ErrLost) {
+			t.Errorf("a renewal by nobody: %v", r.Err)
+		}
+		cancel()
+	}
+	p.SetTarget(hostOf(t, base))
+	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second) // pgx takes 15 s or more to give up one
+	defer cancel()
+	if _, err := d.Leader(ctx, "g"); err != nil {
+		t.Errorf("at the other server: %v", err)
+	}
+	if r := renew(ctx, d, time.Hour, term)[0]; r.Err != nil {
+		t.Errorf("a renewal at the other server: %v", r.Err)
+	}
+}
+
+// hostOf is the address in a URL.
+func hostOf(t *testing.T, base string) string {
+	t.Helper()
+	u, err := url.Parse(base)
+	must(t, err)
+	return u.Host
 }
 
 // A cancelled call returns at once although nobody answers.

@@ -17,13 +17,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-var sharedCluster = sync.OnceValue(func() *server.Cluster {
-	c := server.StartCluster(scope, 3, server.Options{})
-	for _, s := range c.Servers {
-		grown(s)
-	}
-	return c
-})
+var sharedCluster = sync.OnceValue(func() *server.Cluster { return server.StartCluster(scope, 3, server.Options{}) })
 
 // through puts a proxy before each server and lets d connect through them.
 func through(t *testing.T, d driver.Driver, servers ...*server.Server) map[string]*proxy.Proxy {
@@ -146,9 +140,6 @@ func TestClusterMasterThatHangsDelaysNoOther(t *testing.T) {
 func TestClusterSlotsMove(t *testing.T) {
 	t.Parallel()
 	c := server.StartCluster(t, 3, server.Options{})
-	for _, s := range c.Servers {
-		grown(s)
-	}
 	a, b := open(t, redis.Options{Addrs: c.Addrs()}), open(t, redis.Options{Addrs: c.Addrs()})
 	sink, sub := watchOn(t, b)
 	tm := acquire(t, a, request(groupOf(c, c.Servers[0]), "a"))
@@ -176,9 +167,6 @@ func TestClusterSlotsMove(t *testing.T) {
 func TestClusterFailover(t *testing.T) {
 	t.Parallel()
 	c := server.StartClusterWithReplicas(t, 3, server.Options{})
-	for _, s := range c.Servers {
-		grown(s)
-	}
 	a, b := open(t, redis.Options{Addrs: c.Addrs(), WaitReplicas: 1}), open(t, redis.Options{Addrs: c.Addrs()})
 	sink, sub := watchOn(t, b)
 	tm := acquire(t, a, request(groupOf(c, c.Servers[0]), "a"))
@@ -218,7 +206,7 @@ func TestClusterClientOfTheUser(t *testing.T) {
 	t.Parallel()
 	c := goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: sharedCluster().Addrs()})
 	defer c.Close()
-	b, err := redis.FromClient(c, redis.Options{Grace: shortGrace})
+	b, err := redis.FromClient(c, redis.Options{Grace: noGrace})
 	if err != nil {
 		t.Fatal(err)
 	}

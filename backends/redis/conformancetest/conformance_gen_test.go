@@ -174,6 +174,11 @@ func TestBATMixed(t *testing.T) {
 	conformance.RunRule(t, "BAT-mixed", newHarness)
 }
 
+// BAT-again: a batch whose reply was lost, and one that arrives twice.
+func TestBATAgain(t *testing.T) {
+	conformance.RunRule(t, "BAT-again", newHarness)
+}
+
 // BAT-full: a batch as large as declared is answered in full.
 func TestBATFull(t *testing.T) {
 	conformance.RunRule(t, "BAT-full", newHarness)
@@ -304,6 +309,11 @@ func TestLDRExpired(t *testing.T) {
 	conformance.RunRule(t, "LDR-expired", newHarness)
 }
 
+// LDR-ping: a ping says whether the store answers.
+func TestLDRPing(t *testing.T) {
+	conformance.RunRule(t, "LDR-ping", newHarness)
+}
+
 // LDR-remaining: the remaining time shrinks and grows with renewals.
 func TestLDRRemaining(t *testing.T) {
 	conformance.RunRule(t, "LDR-remaining", newHarness)
@@ -312,6 +322,11 @@ func TestLDRRemaining(t *testing.T) {
 // WAK-resign: a resign wakes the followers.
 func TestWAKResign(t *testing.T) {
 	conformance.RunRule(t, "WAK-resign", newHarness)
+}
+
+// WAK-own: a resign wakes followers of the same client.
+func TestWAKOwn(t *testing.T) {
+	conformance.RunRule(t, "WAK-own", newHarness)
 }
 
 // WAK-expiry: an expiry wakes the followers where declared.
@@ -402,6 +417,11 @@ func TestCLKTick(t *testing.T) {
 // CLK-granted: Granted is the store's own remaining time.
 func TestCLKGranted(t *testing.T) {
 	conformance.RunRule(t, "CLK-granted", newHarness)
+}
+
+// CLK-rate: clocks that run at rates one percent apart elect one leader.
+func TestCLKRate(t *testing.T) {
+	conformance.RunRule(t, "CLK-rate", newHarness)
 }
 
 // CLK-back: a store clock stepped back delays a takeover by one more TTL at
@@ -615,6 +635,21 @@ func TestELEOverrun(t *testing.T) {
 	conformance.RunRule(t, "ELE-overrun", newHarness)
 }
 
+// FAIL-lost: a certain loss ends the term at once.
+func TestFAILLost(t *testing.T) {
+	conformance.RunRule(t, "FAIL-lost", newHarness)
+}
+
+// ELE-late-loss: a late loss of an earlier term does not end the present one.
+func TestELELateLoss(t *testing.T) {
+	conformance.RunRule(t, "ELE-late-loss", newHarness)
+}
+
+// ELE-nonce: a nonce is good for one attempt.
+func TestELENonce(t *testing.T) {
+	conformance.RunRule(t, "ELE-nonce", newHarness)
+}
+
 // SIZ-leader: one renewal per heartbeat for all terms of a process.
 func TestSIZLeader(t *testing.T) {
 	conformance.RunRule(t, "SIZ-leader", newHarness)
@@ -801,6 +836,11 @@ func TestClusterBATMixed(t *testing.T) {
 	conformance.RunRule(t, "BAT-mixed", newClusterHarness)
 }
 
+// BAT-again: a batch whose reply was lost, and one that arrives twice.
+func TestClusterBATAgain(t *testing.T) {
+	conformance.RunRule(t, "BAT-again", newClusterHarness)
+}
+
 // BAT-full: a batch as large as declared is answered in full.
 func TestClusterBATFull(t *testing.T) {
 	conformance.RunRule(t, "BAT-full", newClusterHarness)
@@ -931,6 +971,11 @@ func TestClusterLDRExpired(t *testing.T) {
 	conformance.RunRule(t, "LDR-expired", newClusterHarness)
 }
 
+// LDR-ping: a ping says whether the store answers.
+func TestClusterLDRPing(t *testing.T) {
+	conformance.RunRule(t, "LDR-ping", newClusterHarness)
+}
+
 // LDR-remaining: the remaining time shrinks and grows with renewals.
 func TestClusterLDRRemaining(t *testing.T) {
 	conformance.RunRule(t, "LDR-remaining", newClusterHarness)
@@ -939,6 +984,11 @@ func TestClusterLDRRemaining(t *testing.T) {
 // WAK-resign: a resign wakes the followers.
 func TestClusterWAKResign(t *testing.T) {
 	conformance.RunRule(t, "WAK-resign", newClusterHarness)
+}
+
+// WAK-own: a resign wakes followers of the same client.
+func TestClusterWAKOwn(t *testing.T) {
+	conformance.RunRule(t, "WAK-own", newClusterHarness)
 }
 
 // WAK-expiry: an expiry wakes the followers where declared.
@@ -1029,6 +1079,11 @@ func TestClusterCLKTick(t *testing.T) {
 // CLK-granted: Granted is the store's own remaining time.
 func TestClusterCLKGranted(t *testing.T) {
 	conformance.RunRule(t, "CLK-granted", newClusterHarness)
+}
+
+// CLK-rate: clocks that run at rates one percent apart elect one leader.
+func TestClusterCLKRate(t *testing.T) {
+	conformance.RunRule(t, "CLK-rate", newClusterHarness)
 }
 
 // CLK-back: a store clock stepped back delays a takeover by one more TTL at
@@ -1240,6 +1295,21 @@ func TestClusterELELateAcquire(t *testing.T) {
 // ELE-overrun: a lease lost while draining is told.
 func TestClusterELEOverrun(t *testing.T) {
 	conformance.RunRule(t, "ELE-overrun", newClusterHarness)
+}
+
+// FAIL-lost: a certain loss ends the term at once.
+func TestClusterFAILLost(t *testing.T) {
+	conformance.RunRule(t, "FAIL-lost", newClusterHarness)
+}
+
+// ELE-late-loss: a late loss of an earlier term does not end the present one.
+func TestClusterELELateLoss(t *testing.T) {
+	conformance.RunRule(t, "ELE-late-loss", newClusterHarness)
+}
+
+// ELE-nonce: a nonce is good for one attempt.
+func TestClusterELENonce(t *testing.T) {
+	conformance.RunRule(t, "ELE-nonce", newClusterHarness)
 }
 
 // SIZ-leader: one renewal per heartbeat for all terms of a process.

@@ -24,15 +24,9 @@ import (
 // kitOptions: what is acknowledged survives a restart, and the clock can be set.
 var kitOptions = server.Options{Persist: true, Faketime: true}
 
-var kitServer = sync.OnceValue(func() *server.Server { return start(scope, kitOptions) })
+var kitServer = sync.OnceValue(func() *server.Server { return server.Start(scope, kitOptions) })
 
-var kitCluster = sync.OnceValue(func() *server.Cluster {
-	c := server.StartCluster(scope, 3, kitOptions)
-	for _, s := range c.Servers {
-		grown(s)
-	}
-	return c
-})
+var kitCluster = sync.OnceValue(func() *server.Cluster { return server.StartCluster(scope, 3, kitOptions) })
 
 // testURL points the rules at a server that is there already. What would disturb
 // its other users is then left out.
@@ -70,7 +64,7 @@ var namespaces atomic.Int64
 
 func newNamespace(tb conformance.TB, o redis.Options, servers ...*server.Server) *namespace {
 	o.KeyPrefix = fmt.Sprintf("kit-%d-%d", time.Now().UnixNano(), namespaces.Add(1))
-	o.Grace = shortGrace
+	o.Grace = noGrace
 	c := goredis.NewUniversalClient(&goredis.UniversalOptions{
 		Addrs: o.Addrs, IsClusterMode: o.Cluster, MasterName: o.SentinelMaster, DB: o.Database,
 		Username: o.Username, Password: o.Password, TLSConfig: o.TLSConfig,
@@ -111,7 +105,7 @@ func (n *namespace) harness(name, rawURL string) conformance.Harness {
 	h := conformance.Harness{
 		Name: name,
 		TTL:  2 * time.Second,
-		URL:  rawURL + join + "multilock.grace=" + shortGrace.String() + "&multilock.key_prefix=" + n.o.KeyPrefix,
+		URL:  rawURL + join + "multilock.grace=" + noGrace.String() + "&multilock.key_prefix=" + n.o.KeyPrefix,
 		NewDriver: func(tb conformance.TB) (driver.Driver, driver.Info) {
 			return open(tb, direct)
 		},
@@ -187,7 +181,6 @@ func (n *namespace) harness(name, rawURL string) conformance.Harness {
 		}
 		for _, s := range n.servers {
 			s.WaitServing()
-			grown(s)
 		}
 	}
 	h.LoseData = func(conformance.TB) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,30 +20,30 @@ import (
 
 var scope = &proc.Scope{}
 
-func TestMain(m *testing.M) { conformance.Main(m, redis.OpenURL, scope.Close) }
-
-// shared is a server for tests that disturb nobody.
-var shared = sync.OnceValue(func() *server.Server { return start(scope, server.Options{}) })
-
-// start starts a server and lets shortGrace pass, which the server tells in whole
-// seconds.
-func start(tb proc.TB, o server.Options) *server.Server {
-	tb.Helper()
-	s := server.Start(tb, o)
-	grown(s)
-	return s
+func TestMain(m *testing.M) {
+	if url := os.Getenv(leadEnv); url != "" {
+		lead(url)
+	}
+	conformance.Main(m, redis.OpenURL, scope.Close)
 }
 
-func grown(s *server.Server) {
-	for s.Info("server", "uptime_in_seconds") == "0" {
+// shared is a server for tests that disturb nobody.
+var shared = sync.OnceValue(func() *server.Server { return server.Start(scope, server.Options{}) })
+
+// aged returns when the server says that it is so many seconds old.
+func aged(s *server.Server, seconds int) {
+	for {
+		if n, _ := strconv.Atoi(s.Info("server", "uptime_in_seconds")); n >= seconds {
+			return
+		}
 		time.Sleep(10 * time.Millisecond)
 	}
 }
 
 const ttl = time.Minute
 
-// shortGrace lets a fresh server grant at once.
-const shortGrace = time.Millisecond
+// noGrace lets a fresh server grant at once: it is less than the scripts count in.
+const noGrace = time.Nanosecond
 
 var groups atomic.Int64
 
@@ -51,7 +52,7 @@ func newGroup() string { return fmt.Sprintf("group-%d-%d", os.Getpid(), groups.A
 func open(t *testing.T, o redis.Options) driver.Driver {
 	t.Helper()
 	if o.Grace == 0 {
-		o.Grace = shortGrace
+		o.Grace = noGrace
 	}
 	d, _, err := redis.NewDriver(o)
 	if err != nil {

@@ -60,7 +60,7 @@ func TestCancelledCallsOfAUsersClientReturn(t *testing.T) {
 	p := proxy.Start(t, shared().Addr)
 	c := goredis.NewClient(&goredis.Options{Addr: p.Addr()})
 	defer c.Close()
-	b, err := redis.FromClient(c, redis.Options{Grace: shortGrace})
+	b, err := redis.FromClient(c, redis.Options{Grace: noGrace})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,6 +125,33 @@ func TestHedgeOvertakesAHangingConnection(t *testing.T) {
 	cancel()
 	if err := <-hung; err == nil {
 		t.Error("the renewal on the stalled connection succeeded")
+	}
+}
+
+// The SDK's pool would go on refusing for up to a second after failures to connect,
+// or longer if its own attempt hangs.
+func TestServerIsUsedTheMomentItIsBack(t *testing.T) {
+	t.Parallel()
+	p := proxy.Start(t, shared().Addr)
+	d := open(t, redis.Options{Addrs: []string{p.Addr()}})
+	tm := acquire(t, d, request(newGroup(), "a"))
+	for range 3 {
+		p.Cut()
+		for range 5 {
+			if _, err := renewOne(t, d, tm, ttl); err == nil || errors.Is(err, driver.ErrLost) {
+				t.Fatalf("over a network that is cut: %v", err)
+			}
+			if _, err := d.Leader(patience(t), tm.Group); err == nil {
+				t.Fatal("an answer over a network that is cut")
+			}
+		}
+		p.Restore()
+		if _, err := renewOne(t, d, tm, ttl); err != nil {
+			t.Errorf("Renew when the network is back: %v", err)
+		}
+		if _, err := d.Leader(patience(t), tm.Group); err != nil {
+			t.Errorf("Leader when the network is back: %v", err)
+		}
 	}
 }
 

@@ -21,8 +21,6 @@ func sentinels(r *server.Replicated) redis.Options {
 func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
 	r := server.StartReplicated(t, server.Options{})
-	grown(r.Master)
-	grown(r.Replica)
 	d := open(t, sentinels(r))
 	sink, sub := watchOn(t, d)
 	kept := request(newGroup(), "a")
@@ -71,7 +69,6 @@ func TestSentinelFailover(t *testing.T) {
 func TestSentinelFailoverWithWaitReplicas(t *testing.T) {
 	t.Parallel()
 	r := server.StartReplicated(t, server.Options{})
-	grown(r.Master)
 	o := sentinels(r)
 	o.WaitReplicas = 1
 	d := open(t, o)

@@ -60,7 +60,7 @@ func TestTLS(t *testing.T) {
 	t.Parallel()
 	roots, certFile, keyFile := certificate(t)
 	port := proc.FreePort(t)
-	start(t, server.Options{Args: []string{
+	server.Start(t, server.Options{Args: []string{
 		"--tls-port", strconv.Itoa(port), "--tls-cert-file", certFile, "--tls-key-file", keyFile, "--tls-auth-clients", "no",
 	}})
 	addrs := []string{proc.Addr(port)}

@@ -8,30 +8,11 @@ elseif fault then
   return fault
 end
 
-if not r then
-  -- A server that started a moment ago may have lost the record of a leader that
-  -- still believes. If it will not say when it started, every record that is not
-  -- there counts as lost.
-  local left = grace
-  local info = redis.pcall('INFO', 'server')
-  local uptime = type(info) == 'string' and string.match(info, 'uptime_in_seconds:(%d+)')
-  if uptime then
-    left = grace - tonumber(uptime) * 1000000
-  else
-    redis.call('HSET', key, 'nonce', '', 'holder', '', 'token', '0', 'expiry', whole(now + grace),
-      'ttl', whole(grace), 'since', '0', 'meta', '', 'resigned', '')
-  end
-  if left > 0 then
-    return {'held', '', '', '0', whole(left), whole(grace), '0', ''}
-  end
-  r = {token = '0', expiry = 0, resigned = ''}
-end
-
-if r.resigned == nonce then
+if r and r.resigned == nonce then
   return {'resigned'}
 end
 
-if r.expiry > now then
+if r and r.expiry > now then
   if r.nonce == nonce then
     -- The reply to an earlier send was lost: extend, so that what this reply
     -- promises is true.
@@ -44,6 +25,25 @@ if r.expiry > now then
   end
   return describe('held', r)
 end
+
+-- A server that started a moment ago may have lost the newest writes, or all:
+-- a leader of whom it knows nothing may still believe. The uptime is told in
+-- whole seconds, and may be almost one too long.
+local left = 0
+local info = redis.pcall('INFO', 'server')
+local uptime = type(info) == 'string' and string.match(info, 'uptime_in_seconds:(%d+)')
+if uptime then
+  left = grace - math.max(tonumber(uptime) - 1, 0) * 1000000
+elseif not r then
+  -- It will not say when it started: what is not there counts as lost.
+  left = grace
+  redis.call('HSET', key, 'nonce', '', 'holder', '', 'token', '0', 'expiry', whole(now + grace),
+    'ttl', whole(grace), 'since', '0', 'meta', '', 'resigned', '')
+end
+if left > 0 then
+  return {'held', '', '', '0', whole(left), whole(grace), '0', ''}
+end
+r = r or {token = '0', resigned = ''}
 
 -- One write, unless the token is ahead of the clock: only HINCRBY adds to 63 bits.
 local token = whole(now)

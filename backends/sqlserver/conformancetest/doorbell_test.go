@@ -2,6 +2,7 @@ package conformancetest
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -127,7 +128,7 @@ func TestLeaderDies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	acquire(t, d, "g", 3*time.Second)
+	acquire(t, d, "g", 8*time.Second)
 	x.queued(t, 0)
 	follower := x.driver(t)
 	s, _ := watch(t, follower, "g")
@@ -341,4 +342,161 @@ func TestUseAfterClose(t *testing.T) {
 	if rec, err := x.driver(t).Leader(t.Context(), "g"); err != nil || rec.Nonce != term.Nonce {
 		t.Errorf("after close: %+v, %v", rec, err)
 	}
+}
+
+// TestFrozenBell: a process that is stopped keeps its application lock while its
+// connection lives. Followers wait for it no longer than the lease lasts, and so
+// hear of what happens without the bell.
+func TestFrozenBell(t *testing.T) {
+	const ttl = 6 * time.Second
+	x := newStandInOnly(t)
+	leader, follower := x.driver(t, slowPoll), x.driver(t, slowPoll)
+	term, _ := acquire(t, leader, "g", time.Hour)
+	x.queued(t, 0)
+	var name string
+	for name = range x.server.AppLocks() {
+	}
+	if err := leader.Resign(t.Context(), term); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the bell is put away", func() bool { return len(x.server.AppLocks()) == 0 })
+	frozen, err := x.db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer frozen.Close()
+	if _, err := frozen.ExecContext(t.Context(), "sp_getapplock", sql.Named("Resource", name), sql.Named("LockMode", "Exclusive"),
+		sql.Named("LockOwner", "Session"), sql.Named("LockTimeout", int32(0))); err != nil {
+		t.Fatal(err)
+	}
+	mute := x.driver(t, func(o *sqlserver.Options) { o.MaxDoorbells = -1 }) // it could not have the bell either
+	term, _ = acquire(t, mute, "g", ttl)
+	asked := len(x.server.LockWaits())
+	s, _ := watch(t, follower, "g")
+	x.queued(t, 1)
+	if r := renewOne(t.Context(), mute, driver.RenewRequest{Term: term, TTL: ttl}); r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	before := s.count("g")
+	if err := mute.Resign(t.Context(), term); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the follower looks for itself", func() bool { return s.count("g") > before })
+	for _, wait := range x.server.LockWaits()[asked:] {
+		if wait > ttl {
+			t.Errorf("a follower was ready to wait %v for a bell, with a lease of %v", wait, ttl)
+		}
+	}
+}
+
+// TestRefusedBell: where the server refuses application locks at once, groups are
+// polled.
+func TestRefusedBell(t *testing.T) {
+	x := newStandIn(t, tds.Options{NoAppLocks: true})
+	leader, follower := x.driver(t), x.driver(t)
+	term, _ := acquire(t, leader, "g", time.Hour)
+	s, _ := watch(t, follower, "g")
+	eventually(t, "the group is polled", func() bool { return x.server.Counts()["leaders"] > 2 })
+	if n := x.server.Counts()["sp_getapplock"]; n > 40 {
+		t.Errorf("%d requests for a lock that is refused", n)
+	}
+	before := s.count("g")
+	if err := leader.Resign(t.Context(), term); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the follower is woken", func() bool { return s.count("g") > before })
+}
+
+// TestConnectionsAreCounted: two, and one for each doorbell.
+func TestConnectionsAreCounted(t *testing.T) {
+	x := newStandInOnly(t)
+	const bells, groups = 3, 10
+	leader := x.driver(t, func(o *sqlserver.Options) { o.MaxDoorbells = -1 })
+	names := make([]string, groups)
+	for i := range names {
+		names[i] = fmt.Sprintf("followed%d", i)
+		acquire(t, leader, names[i], time.Hour)
+	}
+	if err := leader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the leader's connections end", func() bool { return x.server.Sessions() == 0 })
+	o := x.options()
+	o.MaxDoorbells = bells
+	d, info, err := sqlserver.NewDriver(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if info.Connections != 2+bells {
+		t.Errorf("%d connections are declared", info.Connections)
+	}
+	watch(t, d, names...)
+	var reqs []driver.RenewRequest
+	for i := range groups {
+		term, _ := acquire(t, d, fmt.Sprintf("led%d", i), time.Hour)
+		reqs = append(reqs, driver.RenewRequest{Term: term, TTL: time.Hour})
+	}
+	for range 20 {
+		var wg sync.WaitGroup
+		wg.Go(func() { d.Renew(t.Context(), reqs, func(driver.RenewResult) {}) })
+		wg.Go(func() { _, _ = d.Leader(t.Context(), names[0]) })
+		wg.Wait()
+	}
+	polls := x.server.Counts()["leaders"]
+	eventually(t, "the groups without a bell are read", func() bool { return x.server.Counts()["leaders"] > polls })
+	eventually(t, "no more than the declared connections stay", func() bool { return x.server.Sessions() <= info.Connections })
+	if n := x.server.Sessions(); n < bells {
+		t.Errorf("%d connections, of which %d should be doorbells", n, bells)
+	}
+}
+
+// TestWaitingForABellIsCounted: a follower asks for the lock, and looks at the row,
+// about once each time that the lease it knows of runs out.
+func TestWaitingForABellIsCounted(t *testing.T) {
+	const ttl, heartbeat = 5 * time.Second, 1500 * time.Millisecond
+	x := newStandInOnly(t)
+	leader, follower := x.driver(t), x.driver(t)
+	term, _ := acquire(t, leader, "g", ttl)
+	x.queued(t, 0)
+	watch(t, follower, "g")
+	x.queued(t, 1)
+	before, start := x.server.Counts(), time.Now()
+	for range 8 {
+		time.Sleep(heartbeat)
+		if r := renewOne(t.Context(), leader, driver.RenewRequest{Term: term, TTL: ttl}); r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	after := x.server.Counts()
+	most := int(time.Since(start)/(ttl-heartbeat)) + 2
+	for _, name := range []string{"sp_getapplock", "leader"} {
+		if n := after[name] - before[name]; n > most || n == 0 {
+			t.Errorf("%s: %d requests in %v, at most %d were expected", name, n, time.Since(start), most)
+		}
+	}
+}
+
+// TestLedGroupsAreNotPolled: who leads a group without a doorbell need not ask
+// whether it is free; once it follows, it does.
+func TestLedGroupsAreNotPolled(t *testing.T) {
+	x := newStandInOnly(t)
+	mute := func(o *sqlserver.Options) { o.MaxDoorbells = -1 }
+	d, other := x.driver(t, mute), x.driver(t, mute)
+	term, _ := acquire(t, d, "g", time.Hour)
+	s, _ := watch(t, d, "g")
+	time.Sleep(time.Second)
+	if n := x.server.Counts()["leaders"]; n != 0 {
+		t.Errorf("%d polls of a group that this process leads", n)
+	}
+	if err := d.Resign(t.Context(), term); err != nil {
+		t.Fatal(err)
+	}
+	theirs, _ := acquire(t, other, "g", time.Hour)
+	eventually(t, "the follower polls", func() bool { return x.server.Counts()["leaders"] > 1 })
+	before := s.count("g")
+	if err := other.Resign(t.Context(), theirs); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the follower is woken", func() bool { return s.count("g") > before })
 }

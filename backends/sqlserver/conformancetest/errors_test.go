@@ -120,6 +120,37 @@ func TestTransient(t *testing.T) {
 	}
 }
 
+// TestDatabaseAway: a database that was open before and cannot be opened now is
+// failing over, which ends no campaign.
+func TestDatabaseAway(t *testing.T) {
+	x := newStandInOnly(t)
+	d := x.driver(t)
+	term, _ := acquire(t, d, "g", time.Minute)
+	x.server.SetDatabases()
+	x.server.KillSessions()
+	req := driver.AcquireRequest{Group: "other", Participant: "p", Nonce: driver.NewNonce(), TTL: time.Minute}
+	eventually(t, "the database cannot be opened", func() bool {
+		_, err := d.Acquire(t.Context(), req)
+		if err == nil || errors.Is(err, driver.ErrMisconfigured) || errors.Is(err, driver.ErrLost) {
+			t.Fatalf("database away: %v", err)
+		}
+		return errors.Is(err, driver.ErrNotApplied) && strings.Contains(err.Error(), "Cannot open database")
+	})
+	if r := renewOne(t.Context(), d, driver.RenewRequest{Term: term, TTL: time.Minute}); r.Err == nil || errors.Is(r.Err, driver.ErrLost) || errors.Is(r.Err, driver.ErrMisconfigured) {
+		t.Errorf("renew: %+v", r)
+	}
+	if err := tryAcquire(t, x.options()); !errors.Is(err, driver.ErrMisconfigured) {
+		t.Errorf("a driver that never saw the database: %v", err)
+	}
+	x.server.SetDatabases(tds.DefaultDatabase)
+	if r := renewOne(t.Context(), d, driver.RenewRequest{Term: term, TTL: time.Minute}); r.Err != nil {
+		t.Errorf("renew afterwards: %v", r.Err)
+	}
+	if _, err := d.Acquire(t.Context(), req); err != nil {
+		t.Errorf("acquire afterwards: %v", err)
+	}
+}
+
 func TestServerAway(t *testing.T) {
 	x := newStandInOnly(t)
 	d := x.driver(t)

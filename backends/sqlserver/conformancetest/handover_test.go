@@ -95,3 +95,67 @@ func TestHandovers(t *testing.T) {
 		t.Errorf("half of the handovers took more than %v", p50)
 	}
 }
+
+// TestTakeover: a leader whose process is gone is replaced when its lease has run
+// out, by the server's clock, and not before.
+func TestTakeover(t *testing.T) {
+	x := newTarget(t)
+	const groups, ttl = 20, 2 * time.Second
+	b, err := sqlserver.Open(t.Context(), x.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	dead, _, err := sqlserver.NewDriver(x.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := make(chan time.Duration, groups)
+	var worst time.Duration
+	for i := range groups {
+		group := fmt.Sprintf("g%02d", i)
+		e, err := multilock.New(b, multilock.Options{Group: group, HeartbeatTimeout: ttl})
+		if err != nil {
+			t.Fatal(err)
+		}
+		worst = e.WorstCaseFailover()
+		asked := time.Now()
+		term, _ := acquire(t, dead, group, ttl)
+		go func() {
+			err := e.Run(t.Context(), func(ctx context.Context, next multilock.Term) error {
+				took <- time.Since(asked)
+				if next.Token <= term.Token {
+					t.Errorf("%s: token %d after %d", group, next.Token, term.Token)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Errorf("%s: %v", group, err)
+			}
+		}()
+	}
+	if err := dead.Close(); err != nil { // its doorbells ring; the leases last
+		t.Fatal(err)
+	}
+	all := make([]time.Duration, 0, groups)
+	for range groups {
+		select {
+		case d := <-took:
+			all = append(all, d)
+		case <-time.After(time.Minute):
+			t.Fatalf("only %d of %d dead leaders were replaced", len(all), groups)
+		}
+	}
+	slices.Sort(all)
+	t.Logf("taken over %v to %v after the last renewal was sent; p50 %v; the computed worst case is %v and a request", all[0], all[groups-1], all[groups/2], worst)
+	if all[0] < ttl {
+		t.Errorf("a lease of %v was given away after %v", ttl, all[0])
+	}
+	if all[groups-1] > worst+20*time.Second {
+		t.Errorf("a dead leader was replaced after %v", all[groups-1])
+	}
+}

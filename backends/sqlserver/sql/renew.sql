@@ -1,6 +1,8 @@
 -- Renews many terms: @reqs is JSON, [{"i":0,"g":group,"n":nonce,"t":ttl in
 -- microseconds,"m":metadata or absent}, ...], one entry for each term.
 -- Answers one row for each: num is 0, or the error that left it undecided.
+-- The reading of the clock may be old by the time of the write: an expiry is only
+-- ever moved forward by it.
 -- The tables are joined by WHERE because some compatible servers refuse JOIN in
 -- an UPDATE with OUTPUT.
 SET NOCOUNT ON;
@@ -15,7 +17,9 @@ DECLARE @req TABLE (
 );
 DECLARE @done TABLE (
 	grp nvarchar(255) COLLATE Latin1_General_BIN2 NOT NULL,
-	nonce nvarchar(36) COLLATE Latin1_General_BIN2 NOT NULL
+	nonce nvarchar(36) COLLATE Latin1_General_BIN2 NOT NULL,
+	expires_us bigint NOT NULL,
+	ttl_us bigint NOT NULL
 );
 INSERT INTO @req (i, grp, nonce, ttl, metadata, num)
 SELECT j.i, j.g, j.n, j.t, j.m, 0
@@ -26,17 +30,13 @@ SET @now = DATEDIFF_BIG(microsecond, CAST('19700101' AS datetime2), SYSUTCDATETI
 BEGIN TRY
 	UPDATE q SET
 		expires_us = CASE
-			WHEN q.expires_us > @now + q.ttl_us + q.ttl_us / 20 AND q.ttl_us > r.ttl THEN @now + q.ttl_us
-			WHEN q.expires_us > @now + q.ttl_us + q.ttl_us / 20 THEN @now + r.ttl
-			WHEN q.expires_us > @now + r.ttl THEN q.expires_us
+			WHEN q.expires_us > @now + r.ttl THEN q.expires_us + 1
 			ELSE @now + r.ttl END,
 		ttl_us = CASE
-			WHEN q.expires_us > @now + q.ttl_us + q.ttl_us / 20 AND q.ttl_us > r.ttl THEN q.ttl_us
-			WHEN q.expires_us > @now + q.ttl_us + q.ttl_us / 20 THEN r.ttl
-			WHEN q.expires_us > @now + r.ttl THEN q.ttl_us
+			WHEN q.expires_us > @now + r.ttl AND q.ttl_us > r.ttl THEN q.ttl_us
 			ELSE r.ttl END,
 		metadata = COALESCE(r.metadata, q.metadata)
-	OUTPUT inserted.grp, inserted.nonce INTO @done (grp, nonce)
+	OUTPUT inserted.grp, inserted.nonce, inserted.expires_us, inserted.ttl_us INTO @done (grp, nonce, expires_us, ttl_us)
 	FROM {table} AS q, @req AS r
 	WHERE r.grp = q.grp AND r.nonce = q.nonce AND q.expires_us > @now;
 END TRY
@@ -56,17 +56,13 @@ BEGIN
 			SET @now = DATEDIFF_BIG(microsecond, CAST('19700101' AS datetime2), SYSUTCDATETIME());
 			UPDATE q SET
 				expires_us = CASE
-					WHEN q.expires_us > @now + q.ttl_us + q.ttl_us / 20 AND q.ttl_us > r.ttl THEN @now + q.ttl_us
-					WHEN q.expires_us > @now + q.ttl_us + q.ttl_us / 20 THEN @now + r.ttl
-					WHEN q.expires_us > @now + r.ttl THEN q.expires_us
+					WHEN q.expires_us > @now + r.ttl THEN q.expires_us + 1
 					ELSE @now + r.ttl END,
 				ttl_us = CASE
-					WHEN q.expires_us > @now + q.ttl_us + q.ttl_us / 20 AND q.ttl_us > r.ttl THEN q.ttl_us
-					WHEN q.expires_us > @now + q.ttl_us + q.ttl_us / 20 THEN r.ttl
-					WHEN q.expires_us > @now + r.ttl THEN q.ttl_us
+					WHEN q.expires_us > @now + r.ttl AND q.ttl_us > r.ttl THEN q.ttl_us
 					ELSE r.ttl END,
 				metadata = COALESCE(r.metadata, q.metadata)
-			OUTPUT inserted.grp, inserted.nonce INTO @done (grp, nonce)
+			OUTPUT inserted.grp, inserted.nonce, inserted.expires_us, inserted.ttl_us INTO @done (grp, nonce, expires_us, ttl_us)
 			FROM {table} AS q, @req AS r
 			WHERE r.grp = q.grp AND r.nonce = q.nonce AND r.i = @i AND q.expires_us > @now;
 		END TRY
@@ -75,6 +71,24 @@ BEGIN
 		END CATCH;
 		SET @i = (SELECT MIN(r.i) FROM @req AS r WHERE r.i > @i);
 	END;
+END;
+-- A record that lasts longer than its holder asked for was written before the
+-- server's clock was set back. It is limited by a reading made after the record
+-- was written, and only if nobody has renewed it since, which changes the expiry.
+SET @now = DATEDIFF_BIG(microsecond, CAST('19700101' AS datetime2), SYSUTCDATETIME());
+IF EXISTS (SELECT 1 FROM @done AS d WHERE d.expires_us > @now + d.ttl_us + d.ttl_us / 20)
+BEGIN
+	SET LOCK_TIMEOUT 1;
+	BEGIN TRY
+		UPDATE q SET
+			expires_us = @now + d.ttl_us
+		FROM {table} AS q, @done AS d
+		WHERE d.grp = q.grp AND d.nonce = q.nonce AND d.expires_us = q.expires_us AND d.expires_us > @now + d.ttl_us + d.ttl_us / 20;
+	END TRY
+	BEGIN CATCH
+		-- The terms are renewed all the same; the next renewal sees to it.
+		SET @locked = 1;
+	END CATCH;
 END;
 SELECT r.i, r.num, CASE WHEN EXISTS (SELECT 1 FROM @done AS d WHERE d.grp = r.grp AND d.nonce = r.nonce) THEN 1 ELSE 0 END AS renewed, @@TRANCOUNT AS trancount
 FROM @req AS r;

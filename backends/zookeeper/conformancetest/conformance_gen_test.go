@@ -174,6 +174,11 @@ func TestBATMixed(t *testing.T) {
 	conformance.RunRule(t, "BAT-mixed", newHarness)
 }
 
+// BAT-again: a batch whose reply was lost, and one that arrives twice.
+func TestBATAgain(t *testing.T) {
+	conformance.RunRule(t, "BAT-again", newHarness)
+}
+
 // BAT-full: a batch as large as declared is answered in full.
 func TestBATFull(t *testing.T) {
 	conformance.RunRule(t, "BAT-full", newHarness)
@@ -304,6 +309,11 @@ func TestLDRExpired(t *testing.T) {
 	conformance.RunRule(t, "LDR-expired", newHarness)
 }
 
+// LDR-ping: a ping says whether the store answers.
+func TestLDRPing(t *testing.T) {
+	conformance.RunRule(t, "LDR-ping", newHarness)
+}
+
 // LDR-remaining: the remaining time shrinks and grows with renewals.
 func TestLDRRemaining(t *testing.T) {
 	conformance.RunRule(t, "LDR-remaining", newHarness)
@@ -312,6 +322,11 @@ func TestLDRRemaining(t *testing.T) {
 // WAK-resign: a resign wakes the followers.
 func TestWAKResign(t *testing.T) {
 	conformance.RunRule(t, "WAK-resign", newHarness)
+}
+
+// WAK-own: a resign wakes followers of the same client.
+func TestWAKOwn(t *testing.T) {
+	conformance.RunRule(t, "WAK-own", newHarness)
 }
 
 // WAK-expiry: an expiry wakes the followers where declared.
@@ -402,6 +417,11 @@ func TestCLKTick(t *testing.T) {
 // CLK-granted: Granted is the store's own remaining time.
 func TestCLKGranted(t *testing.T) {
 	conformance.RunRule(t, "CLK-granted", newHarness)
+}
+
+// CLK-rate: clocks that run at rates one percent apart elect one leader.
+func TestCLKRate(t *testing.T) {
+	conformance.RunRule(t, "CLK-rate", newHarness)
 }
 
 // CLK-back: a store clock stepped back delays a takeover by one more TTL at
@@ -613,6 +633,21 @@ func TestELELateAcquire(t *testing.T) {
 // ELE-overrun: a lease lost while draining is told.
 func TestELEOverrun(t *testing.T) {
 	conformance.RunRule(t, "ELE-overrun", newHarness)
+}
+
+// FAIL-lost: a certain loss ends the term at once.
+func TestFAILLost(t *testing.T) {
+	conformance.RunRule(t, "FAIL-lost", newHarness)
+}
+
+// ELE-late-loss: a late loss of an earlier term does not end the present one.
+func TestELELateLoss(t *testing.T) {
+	conformance.RunRule(t, "ELE-late-loss", newHarness)
+}
+
+// ELE-nonce: a nonce is good for one attempt.
+func TestELENonce(t *testing.T) {
+	conformance.RunRule(t, "ELE-nonce", newHarness)
 }
 
 // SIZ-leader: one renewal per heartbeat for all terms of a process.

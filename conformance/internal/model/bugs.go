@@ -96,6 +96,20 @@ const (
 	LateWriteRewinds     Bug = "a late duplicate of an acquire sets the token back"
 	NoExpiryWake         Bug = "an expiry wakes nobody"
 	ClampFrees           Bug = "a clock stepped back frees a live term"
+	NamesOverwrite       Bug = "names that differ in case overwrite each other's record"
+	RetryKeepsExpiry     Bug = "a repeated acquire extends nothing and says so"
+	MetadataStays        Bug = "a new term without metadata shows that of the dead one"
+	BeganStays           Bug = "a new term shows when the first one began"
+	WakesOthersOnly      Bug = "resign wakes the followers of other clients only"
+	WakesTooEarly        Bug = "resign wakes the followers before the group is free"
+	WakesAlways          Bug = "followers are woken again and again for nothing"
+	BatchOnce            Bug = "a batch that is sent again is called lost"
+	BatchReadExpired     Bug = "a batch of reads tells expired leaders"
+	BatchForgetsResigned Bug = "a batch of attempts does not look at the nonce that resigned"
+	PingAlwaysOK         Bug = "a ping succeeds without the store"
+	RequestPerTerm       Bug = "a batch is sent as one request for each term"
+	RenewGrantsMore      Bug = "a renewal is granted more than the store keeps"
+	CancelledIsLost      Bug = "a cancelled resign says that the term is lost"
 )
 
 // Caught says which rule is to catch a bug.
@@ -209,5 +223,20 @@ func Bugs() []Caught {
 		{RenewSessionOnly, "FAIL-removed"},
 		{HiddenRequests, "SIZ-network"},
 		{NoWake, "FAIL-handover"},
+		{WakesTooEarly, "FAIL-handover"},
+		{NamesOverwrite, "NAM-distinct"},
+		{RetryKeepsExpiry, "ACQ-anchor"},
+		{MetadataStays, "ACQ-soon-after"},
+		{BeganStays, "ACQ-soon-after"},
+		{WakesOthersOnly, "WAK-own"},
+		{WakesAlways, "SIZ-follower"},
+		{BatchOnce, "BAT-again"},
+		{RenewRevives, "BAT-again"},
+		{BatchReadExpired, "BAT-read"},
+		{BatchForgetsResigned, "BAT-acquire"},
+		{PingAlwaysOK, "LDR-ping"},
+		{RequestPerTerm, "SIZ-network"},
+		{RenewGrantsMore, "ACQ-no-early"},
+		{CancelledIsLost, "ACQ-cancelled"},
 	}
 }

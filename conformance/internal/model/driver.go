@@ -100,7 +100,7 @@ func (d *Driver) begin(ctx context.Context) error {
 
 func (s *Store) key(group string) string {
 	switch s.bug {
-	case FoldCase:
+	case FoldCase, NamesOverwrite:
 		return strings.ToLower(group)
 	case TruncateNames:
 		return group[:min(len(group), 64)]
@@ -168,6 +168,9 @@ func (s *Store) decide(d *Driver, req driver.AcquireRequest) (driver.Grant, erro
 	}
 	s.clamp(rec)
 	now := s.now()
+	if s.is(NamesOverwrite) && rec.Group != req.Group {
+		rec.Nonce = driver.Nonce{}
+	}
 	if s.is(GrantFromMemory) {
 		if g, ok := d.grants[req.Nonce]; ok && !s.live(rec) {
 			rec.Nonce, rec.Participant, rec.expiry, rec.TTL, rec.Token = req.Nonce, req.Participant, now.Add(req.TTL), req.TTL, g.Token
@@ -198,13 +201,18 @@ func (s *Store) decide(d *Driver, req driver.AcquireRequest) (driver.Grant, erro
 		token = rec.Token
 	}
 	began := now
+	if s.is(BeganStays) && !rec.AcquiredAt.IsZero() {
+		began = rec.AcquiredAt
+	}
 	s.gone[rec.Nonce] = true
 	rec.foreign, rec.client = false, d
 	rec.Term = driver.Term{Group: req.Group, Participant: req.Participant, Token: token, Nonce: req.Nonce}
 	if s.is(LeaderTokenStale) {
 		rec.Token = token - 1
 	}
-	rec.Metadata = maps.Clone(req.Metadata)
+	if req.Metadata != nil || !s.is(MetadataStays) {
+		rec.Metadata = maps.Clone(req.Metadata)
+	}
 	if s.is(KeepsMap) {
 		rec.Metadata = req.Metadata
 	}
@@ -229,7 +237,7 @@ func (s *Store) decide(d *Driver, req driver.AcquireRequest) (driver.Grant, erro
 
 // again answers an attempt that finds its own live term.
 func (s *Store) again(d *Driver, rec *record, req driver.AcquireRequest, now time.Time) (driver.Grant, error) {
-	if until := now.Add(req.TTL); until.After(rec.expiry) && !s.is(RetryDoesNotExtend) {
+	if until := now.Add(req.TTL); until.After(rec.expiry) && !s.is(RetryDoesNotExtend) && !s.is(RetryKeepsExpiry) {
 		rec.expiry = until
 	}
 	if s.is(RetryNewToken) {
@@ -272,12 +280,21 @@ func (s *Store) describe(rec *record, asker string) driver.Record {
 
 // Resign implements driver.Driver.
 func (d *Driver) Resign(ctx context.Context, t driver.Term) error {
+	if d.s.is(CancelledIsLost) && ctx.Err() != nil {
+		return driver.ErrLost
+	}
 	return d.call(ctx, func() error {
 		if err := d.begin(ctx); err != nil {
 			return err
 		}
 		if !d.s.waitLock(ctx, t.Group, lockPatience) {
 			return fmt.Errorf("%w: the record is locked", driver.ErrNotApplied)
+		}
+		if d.s.is(WakesTooEarly) {
+			d.s.mu.Lock()
+			d.s.wake(t.Group)
+			d.s.mu.Unlock()
+			time.Sleep(20 * time.Millisecond)
 		}
 		d.s.mu.Lock()
 		defer d.s.mu.Unlock()
@@ -332,6 +349,9 @@ func (s *Store) resign(t driver.Term) error {
 	if s.is(ResignResetsToken) {
 		delete(s.groups, s.key(t.Group))
 	}
+	if s.is(WakesTooEarly) {
+		return nil
+	}
 	s.wake(t.Group)
 	return nil
 }
@@ -355,6 +375,9 @@ func (d *Driver) Leader(ctx context.Context, group string) (driver.Record, error
 func (s *Store) leader(group string) (driver.Record, error) {
 	rec := s.groups[s.key(group)]
 	s.clamp(rec)
+	if s.is(NamesOverwrite) && rec != nil && rec.Group != group {
+		rec = nil
+	}
 	switch {
 	case s.is(LeaderExpired) && rec != nil && !rec.Nonce.IsZero():
 	case s.is(LeaderAfterResign) && rec != nil && s.now().Before(rec.expiry):
@@ -398,7 +421,11 @@ func (d *Driver) Close() error {
 
 // Ping implements driver.Pinger.
 func (d *Driver) Ping(ctx context.Context) error {
-	return d.call(ctx, func() error { return d.begin(ctx) })
+	err := d.call(ctx, func() error { return d.begin(ctx) })
+	if d.s.is(PingAlwaysOK) && !errors.Is(err, driver.ErrClosed) {
+		return nil
+	}
+	return err
 }
 
 // waitLock waits until nobody holds the record of group.

@@ -18,6 +18,21 @@ func (d *Driver) Renew(ctx context.Context, reqs []driver.RenewRequest, report f
 		if err := d.begin(ctx); err != nil {
 			return err
 		}
+		if d.s.is(RequestPerTerm) {
+			d.s.mu.Lock()
+			d.s.calls += int64(len(reqs) - 1)
+			d.s.mu.Unlock()
+		}
+		if len(reqs) > 1 && d.s.is(BatchOnce) {
+			d.s.mu.Lock()
+			first := reqs[0].Term.Nonce
+			again := d.s.gone[first]
+			d.s.gone[first] = true
+			d.s.mu.Unlock()
+			if again {
+				return driver.ErrLost
+			}
+		}
 		if len(reqs) > 40 && d.s.is(SmallBatches) {
 			return errors.New("model: the batch is too large")
 		}
@@ -113,6 +128,11 @@ func (d *Driver) renew(ctx context.Context, i int, q driver.RenewRequest, start 
 		rec.expiry, rec.TTL = until, q.TTL
 	}
 	s.sweepLater(q.Term.Group, q.TTL)
+	if s.is(RenewGrantsMore) {
+		rec.expiry = now.Add(q.TTL * 8 / 10)
+		out.Granted = q.TTL
+		return out
+	}
 	if s.is(ExpiresLate) {
 		rec.expiry = now.Add(10 * q.TTL)
 	}
@@ -165,6 +185,9 @@ func (d *Driver) Leaders(ctx context.Context, groups []string, report func(strin
 		}
 		d.s.mu.Lock()
 		rec, e := d.s.leader(g)
+		if r := d.s.groups[d.s.key(g)]; d.s.is(BatchReadExpired) && r != nil && !r.Nonce.IsZero() {
+			rec, e = d.s.describe(r, r.Participant), nil
+		}
 		d.s.mu.Unlock()
 		if d.s.is(BatchReadGaps) && i == len(groups)-1 {
 			return
@@ -189,6 +212,9 @@ func (d *Driver) AcquireBatch(ctx context.Context, reqs []driver.AcquireRequest,
 		for i, q := range reqs {
 			if d.s.is(BatchAcquireStale) && free[q.Group] && d.s.groups[d.s.key(q.Group)] != nil {
 				d.s.groups[d.s.key(q.Group)].Nonce = driver.Nonce{}
+			}
+			if r := d.s.groups[d.s.key(q.Group)]; d.s.is(BatchForgetsResigned) && r != nil {
+				r.last = driver.Nonce{}
 			}
 			grants[i], errs[i] = d.s.decide(d, q)
 		}

@@ -255,6 +255,9 @@ func (s *Store) mint(previous uint64) uint64 {
 // wake tells everybody who watches group. The caller holds mu.
 func (s *Store) wake(group string) {
 	for c := range s.clients {
+		if rec := s.groups[s.key(group)]; s.is(WakesOthersOnly) && rec != nil && rec.client == c {
+			continue
+		}
 		c.push(group)
 	}
 }

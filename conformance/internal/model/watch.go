@@ -38,10 +38,25 @@ func (d *Driver) Watch(ctx context.Context, sink driver.Sink) (driver.Subscripti
 	}
 	sub := &subscription{d: d, sink: sink, conn: c, groups: map[string]bool{}, notify: make(chan struct{}, 1), done: make(chan struct{})}
 	go sub.run()
+	if d.s.is(WakesAlways) {
+		go sub.wakeAlways()
+	}
 	d.s.mu.Lock()
 	defer d.s.mu.Unlock()
 	d.sub = sub
 	return sub, nil
+}
+
+// wakeAlways is a bug: a poll that takes everything for a wake-up.
+func (s *subscription) wakeAlways() {
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-time.After(50 * time.Millisecond):
+			s.enqueue(s.sink.WakeAll)
+		}
+	}
 }
 
 func (s *subscription) run() {

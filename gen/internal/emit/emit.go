@@ -41,6 +41,7 @@ var All = []Emitter{
 	{"catalogue", Catalogue},
 	{"compose", Compose},
 	{"conformance", Conformance},
+	{"example", Examples},
 	{"go.mod", GoMods},
 	{"go.work", Workspace},
 	{"options", Options},

@@ -20,7 +20,7 @@ func ParseRules(file string, data []byte) ([]Rule, error) {
 	seen := map[string]int{}
 	for i, line := range strings.Split(strings.TrimSuffix(string(data), "\n"), "\n") {
 		f := strings.Split(line, "\t")
-		if len(f) != 4 || f[0] == "" || !token.IsIdentifier("Test"+f[1]) {
+		if len(f) != 4 || f[0] == "" || f[1] == "" || !token.IsIdentifier("Test"+f[1]) {
 			faults.Add(i+1, "%q is not a rule; allowed: ID, Go name, flags and title, separated by tabs", line)
 			continue
 		}

@@ -1,14 +1,15 @@
 -- One attempt: @grp, @nonce, @participant, @ttl (microseconds), @metadata.
 SET NOCOUNT ON;
 SET LOCK_TIMEOUT 200;
-DECLARE @now bigint;
+DECLARE @now bigint, @seen bigint;
 DECLARE @won TABLE (token bigint NOT NULL, acquired_us bigint NOT NULL);
--- The clock is read once, before any lock is waited for: a stale reading only
--- makes this attempt more cautious and its lease end earlier.
-SET @now = DATEDIFF_BIG(microsecond, CAST('19700101' AS datetime2), SYSUTCDATETIME());
 BEGIN TRY
+	SET @seen = (SELECT s.expires_us FROM {table} AS s WHERE s.grp = @grp);
+	-- The clock is read once. By the time of the writes the reading may be old: that
+	-- makes this attempt more cautious and its lease end earlier.
+	SET @now = DATEDIFF_BIG(microsecond, CAST('19700101' AS datetime2), SYSUTCDATETIME());
 	-- The first attempt ever for a group adds its row, as expired.
-	IF NOT EXISTS (SELECT 1 FROM {table} WHERE grp = @grp)
+	IF @seen IS NULL
 	BEGIN
 		BEGIN TRY
 			INSERT INTO {table} (grp, nonce, last_nonce, participant, token, acquired_us, expires_us, ttl_us, metadata)
@@ -22,10 +23,12 @@ BEGIN TRY
 		END CATCH;
 	END;
 	-- A record that lasts longer than its holder asked for was written before the
-	-- server's clock was set back.
+	-- server's clock was set back. Only as it was before the clock was read: one that
+	-- was renewed since seems to last too long to an old reading. Every grant changes
+	-- the expiry, if only by one.
 	UPDATE {table} SET
 		expires_us = @now + {t}.ttl_us
-	WHERE {t}.grp = @grp AND {t}.expires_us > @now + {t}.ttl_us + {t}.ttl_us / 20;
+	WHERE {t}.grp = @grp AND {t}.expires_us = @seen AND {t}.expires_us > @now + {t}.ttl_us + {t}.ttl_us / 20;
 	UPDATE {table} SET
 		nonce = @nonce,
 		participant = @participant,
@@ -38,10 +41,10 @@ BEGIN TRY
 			WHEN {t}.nonce = @nonce AND {t}.expires_us > @now THEN {t}.acquired_us
 			ELSE @now END,
 		expires_us = CASE
-			WHEN {t}.nonce = @nonce AND {t}.expires_us > @now + @ttl THEN {t}.expires_us
+			WHEN {t}.nonce = @nonce AND {t}.expires_us > @now + @ttl THEN {t}.expires_us + 1
 			ELSE @now + @ttl END,
 		ttl_us = CASE
-			WHEN {t}.nonce = @nonce AND {t}.expires_us > @now + @ttl THEN {t}.ttl_us
+			WHEN {t}.nonce = @nonce AND {t}.expires_us > @now + @ttl AND {t}.ttl_us > @ttl THEN {t}.ttl_us
 			ELSE @ttl END
 	OUTPUT inserted.token, inserted.acquired_us INTO @won (token, acquired_us)
 	WHERE {t}.grp = @grp AND {t}.last_nonce <> @nonce AND ({t}.expires_us <= @now OR {t}.nonce = @nonce);

@@ -1,0 +1,137 @@
+package consul
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/multilock/multilock-go/core/driver"
+)
+
+func TestSeen(t *testing.T) {
+	held := func(n string) *api.KVPair { return &api.KVPair{Session: "s", Value: record{Nonce: n}.encode()} }
+	free := &api.KVPair{Value: record{}.encode()}
+	for _, c := range []struct {
+		name string
+		ps   []*api.KVPair
+		want []bool
+	}{
+		{"handover", []*api.KVPair{held("1"), free, held("2"), free}, []bool{false, true, false, true}},
+		{"the free moment was missed", []*api.KVPair{held("1"), held("2")}, []bool{false, true}},
+		{"metadata", []*api.KVPair{held("1"), held("1")}, []bool{false, false}},
+		{"missing key", []*api.KVPair{nil, nil, held("1"), nil}, []bool{true, false, false, true}},
+	} {
+		v := &seen{}
+		for i, p := range c.ps {
+			if got := v.look(p); got != c.want[i] {
+				t.Errorf("%s, look %d: %v", c.name, i, got)
+			}
+		}
+	}
+}
+
+// wakes counts.
+type wakes struct{ n atomic.Int32 }
+
+func (w *wakes) Wake(string) { w.n.Add(1) }
+
+func (w *wakes) WakeAll() {}
+
+func (w *wakes) Lost(string, driver.Nonce) {}
+
+// TestIndexGoesBack: after a restore the index is smaller. A blocking query with
+// the old one would wait for years, so it starts afresh and wakes the group.
+func TestIndexGoesBack(t *testing.T) {
+	var mu sync.Mutex
+	var asked []string
+	s := fake(t, func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		asked = append(asked, r.URL.Query().Get("index"))
+		n := len(asked)
+		mu.Unlock()
+		index := "1000"
+		switch {
+		case n == 2:
+			index = "5"
+		case n > 2:
+			index = "6"
+		}
+		if n > 3 {
+			select {
+			case <-r.Context().Done():
+			case <-t.Context().Done():
+			}
+			return
+		}
+		w.Header().Set("X-Consul-Index", index)
+		_, _ = fmt.Fprint(w, `[{"Key":"k","Session":"other","ModifyIndex":1}]`)
+	})
+	k := &wakes{}
+	sub, err := s.Watch(t.Context(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sub.Add(t.Context(), "g"); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		mu.Lock()
+		got := strings.Join(asked, ",")
+		mu.Unlock()
+		if got == ",1000,,6" && k.n.Load() > 0 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("asked with index %q, %d wake-ups", got, k.n.Load())
+		}
+	}
+	if err := sub.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDoorbell: a ring whose predecessor was seen wakes its group alone; after a
+// gap all groups of the doorbell are read.
+func TestDoorbell(t *testing.T) {
+	var reads atomic.Int32
+	s := fake(t, func(w http.ResponseWriter, _ *http.Request) {
+		reads.Add(1)
+		_ = json.NewEncoder(w).Encode(map[string]any{"Results": []any{}})
+	})
+	k := &wakes{}
+	sub := &subscription{s: s, ctx: t.Context(), sink: k}
+	sub.shards[0].groups = map[string]*seen{"g": {}, "h": {}}
+	f := sub.followBell(t.Context(), 0)
+	at := func(index, created uint64, r ring) *api.KVPair {
+		return &api.KVPair{Value: r.encode(), ModifyIndex: index, CreateIndex: created}
+	}
+	for i, c := range []struct {
+		p            *api.KVPair
+		again        bool
+		wakes, reads int32
+	}{
+		{nil, false, 0, 0},
+		{at(10, 10, ring{Group: "g"}), false, 1, 0},               // the first ring ever
+		{at(10, 10, ring{Group: "g"}), false, 0, 0},               // nothing new
+		{at(11, 10, ring{Group: "h", Prev: 10}), false, 1, 0},     // the next one
+		{at(12, 10, ring{Group: "other", Prev: 11}), false, 0, 0}, // of a group that is not followed
+		{at(15, 10, ring{Group: "g", Prev: 13}), false, 1, 1},     // one was missed
+		{at(16, 10, ring{Group: "g"}), false, 1, 1},               // it does not know of the one before
+		{at(16, 10, ring{Group: "g"}), true, 0, 1},                // after a reconnect
+		{at(3, 3, ring{Group: "g"}), false, 0, 1},                 // after a restore
+	} {
+		k.n.Store(0)
+		reads.Store(0)
+		f(c.p, c.again)
+		if k.n.Load() != c.wakes || reads.Load() != c.reads {
+			t.Errorf("step %d: %d wake-ups and %d reads, want %d and %d", i, k.n.Load(), reads.Load(), c.wakes, c.reads)
+		}
+	}
+}
