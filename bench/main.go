@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -44,7 +45,7 @@ func main() {
 type config struct {
 	section.Options
 	stores, sections []string
-	out, write       string
+	out, write, from string
 	profile          string
 }
 
@@ -67,6 +68,7 @@ func parse(args []string, errOut io.Writer) (config, error) {
 	ttl := f.Duration("ttl", 10*time.Second, "time-to-live, raised to the least that a store can do")
 	f.StringVar(&c.out, "out", "", "directory for report.md, results.json and the plots")
 	f.StringVar(&c.write, "write", "", "document whose tables are renewed, such as docs/performance.md")
+	f.StringVar(&c.from, "from", "", "results.json of an earlier run, to report it again instead of measuring")
 	f.StringVar(&c.profile, "cpuprofile", "", "file for a CPU profile of this process")
 	if err := f.Parse(args); err != nil {
 		return c, err
@@ -166,6 +168,17 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if c.from != "" {
+		text, err := os.ReadFile(c.from)
+		if err != nil {
+			return err
+		}
+		var earlier measure.Run
+		if err := json.Unmarshal(text, &earlier); err != nil {
+			return fmt.Errorf("%s: %w", c.from, err)
+		}
+		return c.report(&earlier, out)
+	}
 	if c.profile != "" {
 		f, err := os.Create(c.profile)
 		if err != nil {
@@ -207,17 +220,21 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if ctx.Err() != nil {
 		return errors.New("interrupted; nothing is reported")
 	}
+	return c.report(result, out)
+}
+
+func (c config) report(r *measure.Run, out io.Writer) error {
 	if c.out != "" {
-		if err := report.Write(result, c.out); err != nil {
+		if err := report.Write(r, c.out); err != nil {
 			return err
 		}
 	}
 	if c.write != "" {
-		if err := report.Update(result, c.write); err != nil {
+		if err := report.Update(r, c.write); err != nil {
 			return err
 		}
 	}
-	_, err = io.WriteString(out, report.Text(result))
+	_, err := io.WriteString(out, report.Text(r))
 	return err
 }
 

@@ -84,6 +84,10 @@ func TestAllSections(t *testing.T) {
 	if s := out.String(); !strings.Contains(s, "| File | 2 candidates | **MultiLock** |") || !strings.Contains(s, "load, File: there is no server") {
 		t.Errorf("the report lacks rows:\n%s", s)
 	}
+	var again bytes.Buffer
+	if err := run(t.Context(), []string{"-from", filepath.Join(dir, "results.json")}, &again, testLog{t}); err != nil || again.String() != out.String() {
+		t.Errorf("the report from results.json is another: %v", err)
+	}
 	renewed, err := os.ReadFile(doc)
 	if err != nil {
 		t.Fatal(err)

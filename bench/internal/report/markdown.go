@@ -89,8 +89,8 @@ func ratio(r measure.Row, rows []measure.Row) string {
 	return fmt.Sprintf("%s / **%s** / %s", Number(sp.Min), Number(sp.Median), Number(sp.Max))
 }
 
-// sorted keeps the rows of one store and case together, in the order in which
-// stores and cases came first.
+// sorted keeps the rows of one store and case together, MultiLock first, in the
+// order in which stores and cases came first.
 func sorted(rows []measure.Row) []measure.Row {
 	rank := make(map[string]int)
 	for _, r := range rows {
@@ -108,7 +108,16 @@ func sorted(rows []measure.Row) []measure.Row {
 		if d := a.X - b.X; d != 0 {
 			return int(math.Copysign(1, d))
 		}
-		return rank[a.Store+"\x00"+a.Case] - rank[b.Store+"\x00"+b.Case]
+		if d := rank[a.Store+"\x00"+a.Case] - rank[b.Store+"\x00"+b.Case]; d != 0 {
+			return d
+		}
+		switch {
+		case a.Ours && !b.Ours:
+			return -1
+		case b.Ours && !a.Ours:
+			return 1
+		}
+		return 0
 	})
 	return out
 }

@@ -39,7 +39,7 @@ func TestTable(t *testing.T) {
 		"| Redis | 2 candidates | redislock | 50 | 100 | 40 / **50** / 60 |\n",
 		"| Redis | 2 candidates | faster | 0.5 | 1 | 0.25 / **0.5** / 0.5 |\n",
 		"- redislock: polls.\n",
-		"Where MultiLock is behind:\n\n- Redis, 2 candidates, faster (0.5): not explained yet.\n",
+		"Where MultiLock is behind:\n\n- Redis, 2 candidates, faster (0.5): not explained yet.\n", // it is made up
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the table lacks %q:\n%s", want, got)

@@ -18,14 +18,18 @@ import (
 	"go.uber.org/zap"
 )
 
-// pgLockLease is short because pglock's followers sleep for a whole lease.
-const pgLockLease = 2 * time.Second
+// pgLockHurry is the lease where Setting.Hurry asks for a short one.
+const pgLockHurry = 2 * time.Second
 
 func pgLock() Rival {
 	return Rival{
-		Library: "pglock", Module: "cirello.io/pglock", Poll: pgLockLease,
-		Note: "lease of 2 s instead of 20 s, in its favour: its followers try once per lease; heartbeat a quarter of it, as by default",
+		Library: "pglock", Module: "cirello.io/pglock", Poll: pgLockHurry,
+		Note: "its followers try once per lease, so that handovers are measured with one of 2 s, in its favour; heartbeat a quarter of the lease, as by default",
 		Connect: func(_ context.Context, s Setting) (Client, error) {
+			lease := s.TTL
+			if s.Hurry {
+				lease = pgLockHurry
+			}
 			u, err := url.Parse(s.URL)
 			if err != nil {
 				return nil, err
@@ -38,7 +42,7 @@ func pgLock() Rival {
 				return nil, err
 			}
 			db.SetMaxIdleConns(2)
-			c, err := pglock.New(db, pglock.WithLeaseDuration(pgLockLease), pglock.WithHeartbeatFrequency(pgLockLease/4))
+			c, err := pglock.New(db, pglock.WithLeaseDuration(lease), pglock.WithHeartbeatFrequency(lease/4))
 			if err == nil {
 				// IF NOT EXISTS does not help against somebody who does the same right now.
 				createTable.Lock()

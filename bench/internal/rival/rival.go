@@ -17,6 +17,9 @@ type Setting struct {
 	URL string
 	// TTL is how long a lease lives without renewal, for every library alike.
 	TTL time.Duration
+	// Hurry lets libraries whose followers sleep for a whole lease have a short one:
+	// handovers would else take longer than anybody wants to measure.
+	Hurry bool `json:",omitempty"`
 }
 
 // Rival is one library on one store.

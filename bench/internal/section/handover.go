@@ -34,6 +34,8 @@ func (b *Bench) Handovers(ctx context.Context) {
 
 func (b *Bench) handoversOn(ctx context.Context, s *store.Server, candidates int) {
 	label := fmt.Sprintf("%d candidates", candidates)
+	set := b.setting(s)
+	set.Hurry = true
 	rivals := rival.On(s.Name)
 	all := make([][]time.Duration, len(rivals))
 	rounds := make([][]float64, len(rivals))
@@ -43,7 +45,7 @@ func (b *Bench) handoversOn(ctx context.Context, s *store.Server, candidates int
 			if failed[i] || ctx.Err() != nil {
 				continue
 			}
-			took, err := handovers(ctx, r, b.setting(s), candidates, max(1, b.Options.Handovers/b.Rounds))
+			took, err := handovers(ctx, r, set, candidates, max(1, b.Options.Handovers/b.Rounds))
 			if err != nil {
 				failed[i] = true
 				b.Gap(err, "handover, %s, %s, %s", s.Title, r.Library, label)

@@ -58,7 +58,10 @@ func (b *Bench) scaleOn(ctx context.Context, s *store.Server, r rival.Rival, n i
 		return
 	}
 	b.add(row)
-	b.say("scale, %s, %d groups: %v", s.Title, n, row.Figures)
+	all, _ := row.Figure("all moved after s")
+	asked, _ := row.Figure("requests /s")
+	kib, _ := row.Figure("leader: KiB per group")
+	b.say("scale, %s, %d groups: %.3g requests per second, %.3g KiB per group of the leader, all moved after %.3g s", s.Title, n, asked, kib, all)
 }
 
 func (b *Bench) scale(ctx context.Context, s *store.Server, n int, row *measure.Row) error {
