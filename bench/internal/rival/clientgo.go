@@ -76,7 +76,7 @@ func (c *clientGoCandidate) Lead(ctx context.Context) error {
 	case <-leads:
 		return nil
 	case <-c.ended:
-		return errors.Join(errors.New("Run ended before it led"), ctx.Err())
+		return errors.Join(errors.New("its Run ended before it led"), ctx.Err())
 	}
 }
 

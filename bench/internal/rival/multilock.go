@@ -113,7 +113,7 @@ func (c *multiLockCandidate) Lead(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return fmt.Errorf("Run ended before it led: %w", err)
+		return fmt.Errorf("its Run ended before it led: %w", err)
 	}
 }
 
