@@ -49,6 +49,8 @@ type Lock struct {
 	sent      time.Time      // before the request that was confirmed last
 	lasts     time.Duration  // how long the term can be relied on from then
 	told      time.Time      // when client-go was last told that it leads
+	over      time.Time      // when a term ended other than by client-go's word; zero without one
+	stopped   bool           // client-go said since the last success that it has stopped leading
 	guarded   bool           // Guard is used
 	releasing bool
 	works     map[*context.CancelCauseFunc]struct{}
@@ -65,6 +67,11 @@ func (l *Lock) Describe() string { return l.o.Group + " on " + l.b.String() }
 
 // RecordEvent implements resourcelock.Interface; it logs.
 func (l *Lock) RecordEvent(s string) {
+	if s == "stopped leading" {
+		l.mu.Lock()
+		l.stopped = true
+		l.mu.Unlock()
+	}
 	l.o.Logger.Info("clientgolock: "+l.identity+" "+s, "group", l.o.Group)
 }
 
@@ -162,10 +169,14 @@ func (l *Lock) check(r resourcelock.LeaderElectionRecord) error {
 
 func (l *Lock) acquire(ctx context.Context) error {
 	l.mu.Lock()
-	if !l.term.Nonce.IsZero() { // client-go gave it up without a word
+	if !l.term.Nonce.IsZero() { // client-go gave it up without a word, or was stopped for long
 		l.end(multilock.ErrExpired)
+		l.over = time.Now()
 	}
-	settling := len(l.works) > 0 || !l.told.IsZero() && time.Since(l.told) <= l.need
+	// Within the call that renews, client-go would take a new term for the old one. It
+	// ends that call a RenewDeadline after its first failure, and says so; should it
+	// say so in other words some day, the time has to do.
+	settling := len(l.works) > 0 || recent(l.told, l.need) || !l.stopped && recent(l.over, l.need)
 	if !settling && l.nonce.IsZero() {
 		l.nonce = driver.NewNonce()
 	}
@@ -200,6 +211,9 @@ func (l *Lock) acquire(ctx context.Context) error {
 	return nil
 }
 
+// recent reports whether t was set and is no longer than d ago.
+func recent(t time.Time, d time.Duration) bool { return !t.IsZero() && time.Since(t) <= d }
+
 func (l *Lock) renew(ctx context.Context, term multilock.Term) error {
 	sent := time.Now()
 	granted, err := ask(ctx, l.spare, func(ctx context.Context) (time.Duration, error) {
@@ -217,6 +231,7 @@ func (l *Lock) renew(ctx context.Context, term multilock.Term) error {
 	switch {
 	case errors.Is(err, multilock.ErrLost):
 		l.end(err)
+		l.over = time.Now()
 	case err == nil && !l.confirm(term, sent, granted):
 		err = ErrLate // a later renewal may still be in time
 	}
@@ -229,7 +244,7 @@ func (l *Lock) confirm(term multilock.Term, sent time.Time, granted time.Duratio
 	if lasts-elapsed(sent) < l.need {
 		return false
 	}
-	l.term, l.sent, l.lasts, l.told = term, sent, lasts, time.Now()
+	l.term, l.sent, l.lasts, l.told, l.stopped = term, sent, lasts, time.Now(), false
 	return true
 }
 
