@@ -211,17 +211,20 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		}
 	}
 	for _, name := range c.sections {
-		if ctx.Err() == nil {
-			measureSection(ctx, b, name)
+		if ctx.Err() != nil {
+			b.Gap(errInterrupted, "%s", name)
+			continue
 		}
+		measureSection(ctx, b, name)
 	}
 	result.Machine.LoadAfter = loadAverage()
 	result.Took = time.Since(result.Started)
-	if ctx.Err() != nil {
-		return errors.New("interrupted; nothing is reported")
-	}
 	return c.report(result, out)
 }
+
+// errInterrupted is why the sections after an interrupt are missing. What was
+// measured before is reported.
+var errInterrupted = errors.New("interrupted")
 
 func (c config) report(r *measure.Run, out io.Writer) error {
 	if c.out != "" {
