@@ -3,6 +3,7 @@ package rival
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,13 +14,17 @@ import (
 	"k8s.io/klog/v2"
 )
 
+// silence keeps client-go from logging every refused attempt. It is for good: its
+// goroutines read the logger at any time.
+var silence = sync.OnceFunc(func() { klog.SetLogger(klog.Logger{}) })
+
 func clientGo() Rival {
 	return Rival{
 		Library: "client-go leaderelection", Module: "k8s.io/client-go",
 		Poll: 2200 * time.Millisecond, // its RetryPeriod, jittered by up to 1.2 of itself
 		Note: "its LeaseLock over HTTP to a stand-in for the API server that keeps leases in memory; ReleaseOnCancel; 15/10/2 s in proportion to the TTL; no client-side rate limit",
 		Connect: func(_ context.Context, s Setting) (Client, error) {
-			klog.SetLogger(klog.Logger{}) // it logs every refused attempt
+			silence()
 			c, err := coordination.NewForConfig(&rest.Config{
 				Host: s.URL, QPS: -1, ContentConfig: rest.ContentConfig{ContentType: "application/json"},
 			})
