@@ -83,7 +83,7 @@ func ExampleRules() {
 // Main and Run write reports by themselves; these are for results of Execute.
 func ExampleReportText() {
 	results := []conformance.Result{{Rule: "ACQ-one-winner", Title: "exactly one wins", Harness: "mystore", Outcome: conformance.Pass}}
-	fmt.Println(strings.HasSuffix(conformance.ReportText(results), "1 rules: 1 pass, 0 fail, 0 missing a power, 0 not applicable\n"))
+	fmt.Println(strings.Contains(conformance.ReportText(results), "1 rules: 1 pass, 0 fail"))
 	text, err := conformance.ReportJSON(results)
 	fmt.Println(len(text) > 0, err)
 	// Output:
