@@ -47,18 +47,22 @@ type seen struct {
 	known bool
 	free  bool
 	nonce string
+	index uint64 // of the last change, 0 without a key
 }
 
 // look takes a new state and reports whether a follower should try: once when the
-// key becomes free, or once when another term has begun and nobody saw it free in
-// between.
+// key becomes free, also if a whole term began and ended since the last look, or
+// once when another term has begun and nobody saw it free in between.
 func (v *seen) look(p *api.KVPair) bool {
 	now := seen{known: true, free: !locked(p), nonce: decode(p).Nonce}
+	if p != nil {
+		now.index = p.ModifyIndex
+	}
 	was := *v
 	*v = now
 	switch {
 	case now.free:
-		return !was.known || !was.free
+		return !was.known || !was.free || was.index != now.index
 	default:
 		return was.known && !was.free && was.nonce != now.nonce
 	}

@@ -17,7 +17,8 @@ import (
 
 func TestSeen(t *testing.T) {
 	held := func(n string) *api.KVPair { return &api.KVPair{Session: "s", Value: record{Nonce: n}.encode()} }
-	free := &api.KVPair{Value: record{}.encode()}
+	freeAt := func(index uint64) *api.KVPair { return &api.KVPair{Value: record{}.encode(), ModifyIndex: index} }
+	free := freeAt(1)
 	for _, c := range []struct {
 		name string
 		ps   []*api.KVPair
@@ -25,6 +26,7 @@ func TestSeen(t *testing.T) {
 	}{
 		{"handover", []*api.KVPair{held("1"), free, held("2"), free}, []bool{false, true, false, true}},
 		{"the free moment was missed", []*api.KVPair{held("1"), held("2")}, []bool{false, true}},
+		{"a whole term was missed", []*api.KVPair{freeAt(1), freeAt(1), freeAt(2)}, []bool{true, false, true}},
 		{"metadata", []*api.KVPair{held("1"), held("1")}, []bool{false, false}},
 		{"missing key", []*api.KVPair{nil, nil, held("1"), nil}, []bool{true, false, false, true}},
 	} {
