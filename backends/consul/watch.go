@@ -48,6 +48,7 @@ type seen struct {
 	free  bool
 	nonce string
 	index uint64 // of the last change, 0 without a key
+	rung  bool   // a doorbell told it, which has no index of the key
 }
 
 // look takes a new state and reports whether a follower should try: once when the
@@ -62,7 +63,7 @@ func (v *seen) look(p *api.KVPair) bool {
 	*v = now
 	switch {
 	case now.free:
-		return !was.known || !was.free || was.index != now.index
+		return !was.known || !was.free || !was.rung && was.index != now.index
 	default:
 		return was.known && !was.free && was.nonce != now.nonce
 	}
@@ -300,7 +301,7 @@ func (sub *subscription) rung(n int, group string) {
 	sub.mu.Lock()
 	v := sub.shards[n].groups[group]
 	if v != nil {
-		*v = seen{known: true, free: true}
+		*v = seen{known: true, free: true, rung: true}
 	}
 	sub.mu.Unlock()
 	if v != nil {
