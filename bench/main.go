@@ -219,7 +219,16 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	}
 	result.Machine.LoadAfter = loadAverage()
 	result.Took = time.Since(result.Started)
-	return c.report(result, out)
+	if len(result.Rows) == 0 {
+		return errors.New("nothing was measured:\n" + report.Gaps(result))
+	}
+	if err := c.report(result, out); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	return nil
 }
 
 // errInterrupted is why the sections after an interrupt are missing. What was

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -162,9 +163,32 @@ func TestInterruptedRunReportsNothing(t *testing.T) {
 	defer cancel()
 	var out bytes.Buffer
 	err := run(ctx, []string{"-stores", "memory", "-sections", "cycles"}, &out, testLog{t})
-	if err == nil || out.Len() > 0 {
+	if err == nil || !strings.Contains(err.Error(), "nothing was measured") || out.Len() > 0 {
 		t.Errorf("%v, and %d bytes of report", err, out.Len())
 	}
+}
+
+// What was measured before an interrupt is reported, and the run still fails.
+func TestInterruptedRunReportsWhatItHas(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out bytes.Buffer
+	log := logFunc(func(line string) {
+		if strings.Contains(line, "load, Memory") // a gap, noted after the cycles {
+			cancel()
+		}
+	})
+	err := run(ctx, []string{"-quick", "-stores", "memory", "-sections", "cycles,load,startup", "-rounds", "1", "-clients", "1"}, &out, log)
+	if !errors.Is(err, errInterrupted) || !strings.Contains(out.String(), "| Memory | 1 client | **MultiLock** |") {
+		t.Errorf("%v, and the report\n%s", err, out.String())
+	}
+}
+
+type logFunc func(string)
+
+func (f logFunc) Write(p []byte) (int, error) {
+	f(string(p))
+	return len(p), nil
 }
 
 type testLog struct{ t *testing.T }

@@ -98,12 +98,8 @@ func (c *conn) deliver(d Direction, to net.Conn, chunks <-chan chunk) {
 			}
 			return
 		}
-		if _, err := to.Write(ch.data); err != nil {
-			c.p.mu.Lock()
-			c.reset()
-			c.p.mu.Unlock()
-			break
-		}
+		// Counted before it is written: whoever sees an answer sees the count of
+		// its question.
 		c.p.mu.Lock()
 		if d == ToStore {
 			c.info.ToStore += int64(len(ch.data))
@@ -111,6 +107,12 @@ func (c *conn) deliver(d Direction, to net.Conn, chunks <-chan chunk) {
 			c.info.ToClient += int64(len(ch.data))
 		}
 		c.p.mu.Unlock()
+		if _, err := to.Write(ch.data); err != nil {
+			c.p.mu.Lock()
+			c.reset()
+			c.p.mu.Unlock()
+			break
+		}
 	}
 	for range chunks { // let the reader end
 	}

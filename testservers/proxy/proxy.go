@@ -52,7 +52,7 @@ type Conn struct {
 	Opened time.Time
 	// Client is the address of the client's end.
 	Client string
-	// ToStore and ToClient are the bytes delivered.
+	// ToStore and ToClient are the bytes passed on.
 	ToStore, ToClient int64
 }
 
