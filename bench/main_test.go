@@ -174,7 +174,7 @@ func TestInterruptedRunReportsWhatItHas(t *testing.T) {
 	defer cancel()
 	var out bytes.Buffer
 	log := logFunc(func(line string) {
-		if strings.Contains(line, "load, Memory") // a gap, noted after the cycles {
+		if strings.Contains(line, "load, Memory") { // a gap, noted after the cycles
 			cancel()
 		}
 	})

@@ -99,5 +99,8 @@ func cycles(ctx context.Context, r rival.Rival, set rival.Setting, clients int, 
 	counted, took := n.Load(), time.Since(begin)
 	stop.Store(true)
 	wg.Wait()
+	if err := ctx.Err(); err != nil { // a shorter count is another measurement
+		return 0, err
+	}
 	return float64(counted) / took.Seconds(), errors.Join(errs...)
 }
