@@ -14,19 +14,25 @@ import (
 // rounds is how often an operation looks again after the key changed under it.
 const rounds = 4
 
-// Acquire implements driver.Driver. It reads the key and, if that is free, locks
-// it in a transaction that fails if anything changed since. An attempt that finds
-// the group led costs one read and no session.
+// Acquire implements driver.Driver. It locks the key in a transaction that fails
+// if anything changed since the key was seen to be free. It was seen so by the
+// long poll that woke the follower or by a resignation of this process; where
+// neither is known, or no longer true, the key is read. An attempt that finds the
+// group led by reading costs no session.
 func (s *store) Acquire(ctx context.Context, req driver.AcquireRequest) (driver.Grant, error) {
 	if s.isClosed() {
 		return driver.Grant{}, driver.ErrClosed
 	}
+	begun := time.Now()
 	ctx, cancel := s.bind(ctx)
 	defer cancel()
+	p := s.takeFree(req.Group)
 	for range rounds {
-		p, err := s.read(ctx, req.Group)
-		if err != nil {
-			return driver.Grant{}, s.unsent(req, err)
+		var err error
+		if p == nil {
+			if p, err = s.read(ctx, req.Group); err != nil {
+				return driver.Grant{}, s.unsent(req, err)
+			}
 		}
 		rec := decode(p)
 		if rec.Ended == req.Nonce.String() {
@@ -36,10 +42,11 @@ func (s *store) Acquire(ctx context.Context, req driver.AcquireRequest) (driver.
 		if locked(p) {
 			g, err = s.acquireLocked(ctx, req, p, rec)
 		} else {
-			g, err = s.acquireFree(ctx, req, p, rec)
+			g, err = s.acquireFree(ctx, req, begun, p, rec)
 		}
 		switch {
 		case errors.Is(err, errConflict), errors.Is(err, errSession):
+			p = nil
 			continue
 		case errors.Is(err, errLockDelay):
 			s.refused(req.Group, rec)
@@ -108,27 +115,26 @@ func (s *store) supersede(req driver.AcquireRequest, p *api.KVPair) {
 }
 
 // acquireFree locks a key that nobody has locked.
-func (s *store) acquireFree(ctx context.Context, req driver.AcquireRequest, p *api.KVPair, rec record) (driver.Grant, error) {
+func (s *store) acquireFree(ctx context.Context, req driver.AcquireRequest, begun time.Time, p *api.KVPair, rec record) (driver.Grant, error) {
 	// A nonce stays with the session of its earlier sends, one of which may still
 	// execute. If that session is dead, the transaction will say so.
-	sess, created, err := s.sessionOf(req), false, error(nil)
+	sess, err := s.sessionOf(req), error(nil)
 	if sess == nil {
-		sess, created, err = s.sessionFor(ctx, req.TTL)
+		sess, err = s.sessionFor(ctx, req.TTL)
 	}
 	if err != nil {
 		return driver.Grant{}, s.unsent(req, err)
 	}
-	start := time.Now()
-	c, err := s.claim(req, sess, start)
+	c, err := s.claim(req, sess, begun)
 	if err != nil {
 		return driver.Grant{}, err
 	}
-	// The session is renewed while the transaction runs. Both execute after this
-	// attempt began, and the transaction fails without the session, so what the
-	// renewal grants holds for the term.
+	// A session that was not renewed lately is renewed while the transaction runs.
+	// Both execute after this attempt began, and the transaction fails without the
+	// session, so what the renewal grants holds for the term.
 	renewal := make(chan error, 1)
-	if created {
-		renewal <- nil // creation counts as one
+	if s.fresh(sess, begun) {
+		renewal <- nil
 	} else {
 		s.alongside(sess, renewal)
 	}
@@ -152,8 +158,8 @@ func (s *store) acquireFree(ctx context.Context, req driver.AcquireRequest, p *a
 		s.failed(c, false)
 		return driver.Grant{}, err
 	}
-	g.Granted = min(req.TTL, sess.ttl)
-	return g, s.granted(c, start, g, index)
+	g.Granted = min(req.TTL, s.left(sess, begun))
+	return g, s.granted(c, begun, g, index)
 }
 
 // sessionOf is the session in which req was sent before, if any.
@@ -244,51 +250,4 @@ func rolledBack(resp *api.TxnResponse) error {
 		return errConflict
 	}
 	return nil
-}
-
-// refusal is a group that Consul keeps locked for the lock-delay of a dead
-// session. Nothing tells when that is over, so the follower is woken by time.
-type refusal struct {
-	timer *time.Timer
-	until time.Time // when the lock-delay is over at the latest
-	tries int       // after that
-}
-
-// refused plans a wake-up for the end of the lock-delay.
-func (s *store) refused(group string, rec record) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return
-	}
-	now := time.Now()
-	r := s.refusals[group]
-	if r == nil {
-		// The session died before this refusal, so this is late enough. Without a
-		// record the lock was not ours, and the delay is anybody's guess.
-		delay := time.Duration(rec.LockDelay) * time.Millisecond
-		if delay <= 0 {
-			delay = time.Second
-		}
-		r = &refusal{until: now.Add(min(delay, maxLockDelay))}
-		s.refusals[group] = r
-	} else {
-		r.timer.Stop()
-	}
-	wait := r.until.Sub(now)
-	if wait <= 0 { // another server leads, and counts the delay from later
-		wait = min(250*time.Millisecond<<min(r.tries, 4), 4*time.Second)
-		r.tries++
-	}
-	r.timer = time.AfterFunc(wait+2*time.Millisecond, func() { s.subscription().wake(group) })
-}
-
-// freed forgets a lock-delay that is over.
-func (s *store) freed(group string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r := s.refusals[group]; r != nil {
-		r.timer.Stop()
-		delete(s.refusals, group)
-	}
 }

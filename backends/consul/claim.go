@@ -301,7 +301,7 @@ func (s *store) settle(ctx context.Context, c *claim) error {
 		s.mu.Unlock()
 		switch {
 		case locked(p) && p.Session == c.sess.id && s.orphanOf(rec, c):
-			err = s.release(ctx, c.group, p, after)
+			err = s.release(ctx, c.group, p.Session, p.ModifyIndex, after)
 		case locked(p):
 			s.reportOrphan(c.group, p, rec) // as when somebody wrote over the record
 			return nil

@@ -36,10 +36,11 @@ type store struct {
 	sessions map[string]*session        // by id; those that may still be alive
 	current  map[time.Duration]*session // by TTL; what new terms are put on
 	creating map[time.Duration]*creation
-	claims   map[string][]*claim // by group
-	settling bool                // the goroutine that ends what nobody wants is running
-	kick     chan struct{}       // wakes it
-	refusals map[string]*refusal // groups under lock-delay
+	claims   map[string][]*claim    // by group
+	settling bool                   // the goroutine that ends what nobody wants is running
+	kick     chan struct{}          // wakes it
+	refusals map[string]*refusal    // groups under lock-delay
+	free     map[string]*api.KVPair // what the keys of groups were when they were last heard to be free
 	sub      *subscription
 }
 
@@ -123,6 +124,7 @@ func newStore(client *api.Client, o Options) *store {
 		claims:   make(map[string][]*claim),
 		kick:     make(chan struct{}, 1),
 		refusals: make(map[string]*refusal),
+		free:     make(map[string]*api.KVPair),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s

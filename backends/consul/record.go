@@ -97,11 +97,9 @@ func bellOf(group string) int {
 // bellKey cannot be the key of a group: it has a slash more.
 func (s *store) bellKey(n int) string { return s.prefix + ".bell/" + strconv.Itoa(n) }
 
-// ring is the value of a doorbell key: which group was freed last, and the index
-// of the ring before, or 0 if unknown, so that whoever missed one knows.
+// ring is the value of a doorbell key: which group was freed last.
 type ring struct {
 	Group string `json:"group"`
-	Prev  uint64 `json:"prev"`
 }
 
 func (r ring) encode() []byte {

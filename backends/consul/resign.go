@@ -3,7 +3,6 @@ package consul
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -27,7 +26,7 @@ func (s *store) Resign(ctx context.Context, t driver.Term) error {
 		c.over, c.resigned = true, true // final, whatever the reply
 	}
 	s.mu.Unlock()
-	err := s.resign(ctx, t)
+	err := s.resign(ctx, t, c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -44,16 +43,31 @@ func (s *store) Resign(ctx context.Context, t driver.Term) error {
 	return err
 }
 
-func (s *store) resign(ctx context.Context, t driver.Term) error {
+// resign releases the key at once if the term is known: nobody has written to a
+// record whose index has not moved. Otherwise the key is read first.
+func (s *store) resign(ctx context.Context, t driver.Term, c *claim) error {
+	after := record{Ended: t.Nonce.String()}
+	var index uint64
+	if c != nil {
+		s.mu.Lock()
+		index = c.index
+		s.mu.Unlock()
+	}
+	if index != 0 {
+		err := s.release(ctx, t.Group, c.sess.id, index, after)
+		if !errors.Is(err, errConflict) {
+			return err
+		}
+	}
 	for range rounds {
-		p, bell, err := s.readWithBell(ctx, t.Group)
+		p, err := s.read(ctx, t.Group)
 		if err != nil {
 			return err
 		}
 		if !locked(p) || decode(p).Nonce != t.Nonce.String() {
 			return driver.ErrLost
 		}
-		err = s.releaseWithBell(ctx, t.Group, p, bell, record{Ended: t.Nonce.String()})
+		err = s.release(ctx, t.Group, p.Session, p.ModifyIndex, after)
 		if !errors.Is(err, errConflict) {
 			return err
 		}
@@ -61,74 +75,45 @@ func (s *store) resign(ctx context.Context, t driver.Term) error {
 	return errConflict
 }
 
-// release frees a locked key and leaves after in it.
-func (s *store) release(ctx context.Context, group string, p *api.KVPair, after record) error {
-	_, bell, err := s.readWithBell(ctx, group)
-	if err != nil {
-		return err
-	}
-	return s.releaseWithBell(ctx, group, p, bell, after)
-}
-
-// releaseWithBell frees the key if it is still as p shows it, and rings for
-// those who follow the group without a watch of its own.
-func (s *store) releaseWithBell(ctx context.Context, group string, p *api.KVPair, bell uint64, after record) error {
-	key, bellKey := s.key(group), s.bellKey(bellOf(group))
+// release frees the key of a group if session still has it locked and nobody has
+// written to it since index, leaves after in it, and rings for those who follow
+// the group without a watch of its own.
+//
+// The doorbell is locked and unlocked, which makes the server count the rings: a
+// listener that finds one more than before has missed none.
+func (s *store) release(ctx context.Context, group, session string, index uint64, after record) error {
+	key, bell := s.key(group), s.bellKey(bellOf(group))
+	value, rung := after.encode(), ring{Group: group}.encode()
 	release := []*api.KVTxnOp{
-		{Verb: api.KVCheckSession, Key: key, Session: p.Session},
-		{Verb: api.KVCheckIndex, Key: key, Index: p.ModifyIndex},
-		{Verb: api.KVUnlock, Key: key, Session: p.Session, Value: after.encode(), Flags: recordFlags},
+		{Verb: api.KVCheckSession, Key: key, Session: session},
+		{Verb: api.KVCheckIndex, Key: key, Index: index},
+		{Verb: api.KVUnlock, Key: key, Session: session, Value: value, Flags: recordFlags},
 	}
-	// A listener takes Prev for a proof that it missed nothing, so it must be true.
-	check := &api.KVTxnOp{Verb: api.KVCheckIndex, Key: bellKey, Index: bell}
-	if bell == 0 {
-		check = &api.KVTxnOp{Verb: api.KVCheckNotExists, Key: bellKey}
+	resp, err := s.txn(ctx, append(slices.Clone(release),
+		&api.KVTxnOp{Verb: api.KVLock, Key: bell, Session: session, Value: rung, Flags: recordFlags},
+		&api.KVTxnOp{Verb: api.KVUnlock, Key: bell, Session: session, Value: rung, Flags: recordFlags},
+	), &api.QueryOptions{})
+	ofBell := func(e *api.TxnError) bool { return e.OpIndex >= len(release) }
+	if err == nil && len(resp.Errors) > 0 && !slices.ContainsFunc(resp.Errors, func(e *api.TxnError) bool { return !ofBell(e) }) {
+		// Somebody has locked the doorbell by hand. One that is made anew makes all who
+		// listen look by themselves.
+		resp, err = s.txn(ctx, append(release,
+			&api.KVTxnOp{Verb: api.KVDelete, Key: bell},
+			&api.KVTxnOp{Verb: api.KVSet, Key: bell, Value: rung, Flags: recordFlags},
+		), &api.QueryOptions{})
 	}
-	rings := func(prev uint64) *api.KVTxnOp {
-		return &api.KVTxnOp{Verb: api.KVSet, Key: bellKey, Value: ring{Group: group, Prev: prev}.encode(), Flags: recordFlags}
-	}
-	resp, err := s.txn(ctx, append(slices.Clone(release), check, rings(bell)), &api.QueryOptions{})
 	if err != nil {
 		return err
 	}
-	if len(resp.Errors) == 1 && resp.Errors[0].OpIndex == len(release) {
-		// Somebody else rang meanwhile. Without a Prev everybody looks by themselves.
-		resp, err = s.txn(ctx, append(release, rings(0)), &api.QueryOptions{})
-		if err != nil {
-			return err
-		}
+	if err := rolledBack(resp); err != nil {
+		return err
 	}
-	return rolledBack(resp)
-}
-
-// readWithBell reads the key of a group and the index of its doorbell.
-func (s *store) readWithBell(ctx context.Context, group string) (p *api.KVPair, bell uint64, err error) {
-	key, bellKey := s.key(group), s.bellKey(bellOf(group))
-	resp, err := s.txn(ctx, []*api.KVTxnOp{
-		{Verb: api.KVGetOrEmpty, Key: key},
-		{Verb: api.KVGetOrEmpty, Key: bellKey},
-	}, &api.QueryOptions{RequireConsistent: true})
-	if err != nil {
-		return nil, 0, err
-	}
-	if len(resp.Errors) > 0 {
-		return nil, 0, classify(fmt.Errorf("%w: %s", errUnexpected, resp.Errors[0].What))
-	}
-	seen := false
+	freed := &api.KVPair{Key: key, Value: value}
 	for _, r := range resp.Results {
-		switch {
-		case r.KV == nil:
-		case r.KV.Key == bellKey:
-			bell = r.KV.ModifyIndex
-		case r.KV.Key == key:
-			seen = true
-			if r.KV.ModifyIndex != 0 {
-				p = r.KV
-			}
+		if r.KV != nil && r.KV.Key == key { // the checks show the index from before
+			freed.ModifyIndex = max(freed.ModifyIndex, r.KV.ModifyIndex)
 		}
 	}
-	if !seen { // an ACL drops entries without a word
-		return nil, 0, driver.Misconfigured(errFiltered, "the ACL token needs key:write below KeyPrefix")
-	}
-	return p, bell, nil
+	s.saw(group, freed)
+	return nil
 }

@@ -10,39 +10,35 @@ import (
 	"github.com/multilock/multilock-go/core/driver"
 )
 
-// session is one session of this process. Its fields but id, ttl, lockDelay and created
-// are under the store's lock.
+// session is one session of this process. Its fields but id, ttl and lockDelay are
+// under the store's lock.
 type session struct {
 	id        string
 	ttl       time.Duration
 	lockDelay time.Duration
 
 	claims  int       // on it
-	created time.Time // when its creation was asked for
-	touched time.Time // when the last request that prolonged it was sent
+	touched time.Time // when the last request that prolonged it, or created it, was sent
 	dead    bool      // Consul said that it does not exist any more
 	// retired takes no new terms: an Acquire on it could not be settled, so that a
 	// late transaction may still put a term on it that nobody wants.
 	retired bool
 }
 
-// sessionFor returns the session that terms with this time-to-live are put on,
-// and whether it was created after this call began, which then counts as a
-// renewal. Sessions that nobody renewed for long are replaced, so that an idle
-// follower costs nothing.
-func (s *store) sessionFor(ctx context.Context, ttl time.Duration) (sess *session, created bool, err error) {
-	start := time.Now()
+// sessionFor returns the session that terms with this time-to-live are put on.
+// Sessions that nobody renewed for long are replaced, so that an idle follower
+// costs nothing.
+func (s *store) sessionFor(ctx context.Context, ttl time.Duration) (*session, error) {
 	for {
 		s.mu.Lock()
 		if s.closed {
 			s.mu.Unlock()
-			return nil, false, driver.ErrClosed
+			return nil, driver.ErrClosed
 		}
 		if cur := s.current[ttl]; cur != nil {
 			if !cur.dead && !cur.retired && time.Since(cur.touched) < 2*ttl {
-				created := cur.created.After(start)
 				s.mu.Unlock()
-				return cur, created, nil
+				return cur, nil
 			}
 			delete(s.current, ttl)
 			s.forget(cur)
@@ -57,12 +53,30 @@ func (s *store) sessionFor(ctx context.Context, ttl time.Duration) (sess *sessio
 		select {
 		case <-c.done:
 			if c.err != nil {
-				return nil, false, c.err
+				return nil, c.err
 			}
 		case <-ctx.Done():
-			return nil, false, ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
+}
+
+// left is how long after begun the session lives at least: a time-to-live from the
+// moment its last renewal was sent, but no longer than from begun.
+func (s *store) left(sess *session, begun time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return sess.ttl - max(0, begun.Sub(sess.touched))
+}
+
+// fresh reports whether an attempt that began at begun may do without renewing the
+// session: if that happened since, or so shortly before that the term may begin
+// with the rest. The clock that tells may have stood still while this machine was
+// suspended. Therefore the rest counts only if the lock-delay keeps others away for
+// a whole time-to-live after the key was locked, however the session fares.
+func (s *store) fresh(sess *session, begun time.Time) bool {
+	left := s.left(sess, begun)
+	return left == sess.ttl || sess.lockDelay >= sess.ttl && left >= sess.ttl-sess.ttl/10
 }
 
 // creation is a session on its way. It is not tied to the attempt that asked for
@@ -92,8 +106,7 @@ func (s *store) create(ttl time.Duration, c *creation) {
 }
 
 func (s *store) createSession(ctx context.Context, ttl time.Duration) (*session, error) {
-	now := time.Now()
-	sess := &session{ttl: ttl, lockDelay: s.lockDelay(ttl), created: now, touched: now}
+	sess := &session{ttl: ttl, lockDelay: s.lockDelay(ttl), touched: time.Now()}
 	entry := &api.SessionEntry{
 		Name:       "multilock",
 		TTL:        fmt.Sprintf("%dms", ttl.Milliseconds()),

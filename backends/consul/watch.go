@@ -34,6 +34,7 @@ type subscription struct {
 	queries  map[string]context.CancelFunc
 	shards   [bells]shard
 	sweeping bool
+	soon     chan struct{} // makes the next sweep come now; holds one
 }
 
 // shard is the groups that share a doorbell.
@@ -76,7 +77,7 @@ func (s *store) Watch(_ context.Context, sink driver.Sink) (driver.Subscription,
 	if s.closed {
 		return nil, driver.ErrClosed
 	}
-	sub := &subscription{s: s, sink: sink, queries: make(map[string]context.CancelFunc)}
+	sub := &subscription{s: s, sink: sink, queries: make(map[string]context.CancelFunc), soon: make(chan struct{}, 1)}
 	sub.ctx, sub.cancel = context.WithCancel(s.ctx)
 	s.sub = sub
 	return sub, nil
@@ -240,8 +241,14 @@ func (sub *subscription) followKey(ctx context.Context, group string) follower {
 	first := true
 	return func(p *api.KVPair, again bool) bool {
 		news := v.look(p)
+		sub.s.saw(group, p)
 		if (news && !first) || again {
 			sub.wake(group)
+		}
+		if news && !first && !locked(p) && decode(p).Nonce != "" {
+			// It was not resigned: a session has ended, and with it other terms, of which
+			// nothing tells.
+			sub.sweepSoon()
 		}
 		first = false
 		sub.s.suspect(ctx, group, p)
@@ -270,27 +277,28 @@ func (s *store) suspect(ctx context.Context, group string, p *api.KVPair) {
 
 // followBell handles the blocking query of a doorbell.
 func (sub *subscription) followBell(ctx context.Context, n int) follower {
-	var last uint64
+	var last api.KVPair // zero without a key
 	first := true
 	return func(p *api.KVPair, again bool) bool {
-		var index uint64
-		if p != nil {
-			index = p.ModifyIndex
+		if p == nil {
+			p = &api.KVPair{}
 		}
 		was, begins := last, first
-		last, first = index, false
+		last, first = *p, false
 		switch {
 		case begins && !again:
-		case again || index < was:
+		case again || p.ModifyIndex < was.ModifyIndex:
 			sub.pass(ctx, n, false)
-		case index == was:
+		case p.ModifyIndex == was.ModifyIndex:
 			return false
 		default:
-			r := decodeRing(p)
-			if r.Prev != was || was == 0 && p.CreateIndex != index { // rings in between, or at the same time
+			if was.ModifyIndex == 0 { // the first ring ever makes the key
+				was.CreateIndex = p.ModifyIndex
+			}
+			if p.LockIndex != was.LockIndex+1 || p.CreateIndex != was.CreateIndex { // rings in between
 				sub.pass(ctx, n, false)
 			}
-			sub.rung(n, r.Group)
+			sub.rung(n, decodeRing(p).Group)
 		}
 		return true
 	}
@@ -335,18 +343,29 @@ func (sub *subscription) pass(ctx context.Context, n int, all bool) {
 	})
 }
 
-// sweep looks at all groups without a blocking query now and then: nothing rings
-// when a session expires.
+func (sub *subscription) sweepSoon() {
+	select {
+	case sub.soon <- struct{}{}:
+	default:
+	}
+}
+
+// sweep looks at all groups without a blocking query now and then, and when a
+// session was seen to end: nothing rings when one does.
 func (sub *subscription) sweep() {
 	defer sub.wg.Done()
 	for {
 		t := time.NewTimer(sub.s.o.SweepInterval*9/10 + rand.N(sub.s.o.SweepInterval/10+1))
+		stale := true // any server may answer
 		select {
 		case <-t.C:
+		case <-sub.soon:
+			stale = false // it must have seen that end
 		case <-sub.ctx.Done():
 			t.Stop()
 			return
 		}
+		t.Stop()
 		any := false
 		for n := range bells {
 			sub.mu.Lock()
@@ -354,7 +373,7 @@ func (sub *subscription) sweep() {
 			sub.mu.Unlock()
 			if some {
 				any = true
-				sub.pass(sub.ctx, n, true)
+				sub.pass(sub.ctx, n, stale)
 			}
 		}
 		if any {

@@ -99,8 +99,8 @@ func TestIndexGoesBack(t *testing.T) {
 	}
 }
 
-// TestDoorbell: a ring whose predecessor was seen wakes its group alone; after a
-// gap all groups of the doorbell are read.
+// TestDoorbell: a ring wakes its group alone if the server has counted one more
+// than before; after a gap all groups of the doorbell are read.
 func TestDoorbell(t *testing.T) {
 	var reads atomic.Int32
 	s := fake(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -111,8 +111,8 @@ func TestDoorbell(t *testing.T) {
 	sub := &subscription{s: s, ctx: t.Context(), sink: k}
 	sub.shards[0].groups = map[string]*seen{"g": {}, "h": {}}
 	f := sub.followBell(t.Context(), 0)
-	at := func(index, created uint64, r ring) *api.KVPair {
-		return &api.KVPair{Value: r.encode(), ModifyIndex: index, CreateIndex: created}
+	at := func(index, created, rings uint64, group string) *api.KVPair {
+		return &api.KVPair{Value: ring{Group: group}.encode(), ModifyIndex: index, CreateIndex: created, LockIndex: rings}
 	}
 	for i, c := range []struct {
 		p            *api.KVPair
@@ -120,14 +120,20 @@ func TestDoorbell(t *testing.T) {
 		wakes, reads int32
 	}{
 		{nil, false, 0, 0},
-		{at(10, 10, ring{Group: "g"}), false, 1, 0},               // the first ring ever
-		{at(10, 10, ring{Group: "g"}), false, 0, 0},               // nothing new
-		{at(11, 10, ring{Group: "h", Prev: 10}), false, 1, 0},     // the next one
-		{at(12, 10, ring{Group: "other", Prev: 11}), false, 0, 0}, // of a group that is not followed
-		{at(15, 10, ring{Group: "g", Prev: 13}), false, 1, 1},     // one was missed
-		{at(16, 10, ring{Group: "g"}), false, 1, 1},               // it does not know of the one before
-		{at(16, 10, ring{Group: "g"}), true, 0, 1},                // after a reconnect
-		{at(3, 3, ring{Group: "g"}), false, 0, 1},                 // after a restore
+		{at(10, 10, 1, "g"), false, 1, 0},     // the first ring ever
+		{at(10, 10, 1, "g"), false, 0, 0},     // nothing new
+		{at(11, 10, 2, "h"), false, 1, 0},     // the next one
+		{at(12, 10, 3, "other"), false, 0, 0}, // of a group that is not followed
+		{at(15, 10, 5, "g"), false, 1, 1},     // one was missed
+		{at(16, 10, 5, "g"), false, 1, 1},     // written to by hand
+		{at(18, 18, 0, "g"), false, 1, 1},     // made anew
+		{at(20, 20, 1, "g"), false, 1, 1},     // deleted and rung again
+		{at(20, 20, 1, "g"), true, 0, 1},      // after a reconnect
+		{at(3, 3, 1, "g"), false, 0, 1},       // after a restore
+		{nil, false, 0, 1},                    // deleted
+		{at(21, 21, 1, "g"), false, 1, 0},     // and rung for the first time
+		{nil, false, 0, 1},                    //
+		{at(24, 23, 2, "g"), false, 1, 1},     // and rung twice
 	} {
 		k.n.Store(0)
 		reads.Store(0)

@@ -206,7 +206,11 @@ func newCounter(tb conformance.TB, target string) *counter {
 		c.open.Add(1)
 		defer c.open.Add(-1)
 		c.mu.Lock()
-		c.paths[r.Method+" "+strings.Join(strings.SplitN(strings.TrimPrefix(r.URL.Path, "/v1/"), "/", 3)[:1], "/")]++
+		kind, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1/"), "/")
+		if kind = r.Method + " " + kind; r.URL.Query().Has("index") {
+			kind = "poll"
+		}
+		c.paths[kind]++
 		c.mu.Unlock()
 		forward.ServeHTTP(w, r)
 	})}

@@ -135,9 +135,9 @@ func TestIdleFollower(t *testing.T) {
 	eventually(t, "the poll is open", func() bool { return count.requests.Load() >= 3 })
 	time.Sleep(2 * ttl) // the time in which nothing may happen
 	if n := count.requests.Load(); n != 3 {
-		t.Errorf("%d requests, want one to begin to watch, one attempt and one poll: %v", n, count.paths)
+		t.Errorf("%d requests, want one to begin to watch, one attempt and one poll: %v", n, count.snapshot())
 	}
-	if count.paths["PUT session"] > 0 {
+	if count.snapshot()["PUT session"] > 0 {
 		t.Error("a follower has created a session")
 	}
 	if k.woken("g") > 0 {
@@ -167,5 +167,30 @@ func TestLeaderRequests(t *testing.T) {
 	}
 	if n := count.requests.Load() - before; n != 20 {
 		t.Errorf("%d requests for 10 heartbeats, want 20", n)
+	}
+}
+
+// TestSweepAfterSessionEnd: one group with a watch of its own tells of the end of a
+// session, and the groups of that session without one are looked at right away.
+func TestSweepAfterSessionEnd(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	a := s.open()
+	b := s.open(func(o *consul.Options) { o.MaxWatches, o.SweepInterval = 1, 10*time.Minute })
+	k, sub := watch(t, b)
+	for i := range 20 {
+		group := fmt.Sprintf("g%d", i)
+		win(t, a, request(group, 20*time.Second))
+		if err := sub.Add(limit(t), group); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustHeld(t, b, "g19", 20*time.Second)
+	if _, err := s.admin.Session().Destroy(s.get("g0").Session, nil); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		group := fmt.Sprintf("g%d", i)
+		eventually(t, group+" is woken", func() bool { return k.woken(group) > 0 })
 	}
 }
