@@ -235,6 +235,9 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
+// calm is the pause of a poll that has told of a free group.
+const calm = 4 * time.Millisecond
+
 // followKey handles the blocking query of a group of its own.
 func (sub *subscription) followKey(ctx context.Context, group string) follower {
 	v := &seen{}
@@ -245,13 +248,18 @@ func (sub *subscription) followKey(ctx context.Context, group string) follower {
 		if (news && !first) || again {
 			sub.wake(group)
 		}
-		if news && !first && !locked(p) && decode(p).Nonce != "" {
-			// It was not resigned: a session has ended, and with it other terms, of which
-			// nothing tells.
-			sub.sweepSoon()
+		sub.s.suspect(ctx, group, p)
+		if news && !first && !locked(p) {
+			if decode(p).Nonce != "" {
+				// It was not resigned: a session has ended, and with it other terms, of which
+				// nothing tells.
+				sub.sweepSoon()
+			}
+			// All followers try now, and a leader is what they wait for. Polling again is not
+			// to be in the way of that; what changes meanwhile is seen after the pause.
+			pause(ctx, calm)
 		}
 		first = false
-		sub.s.suspect(ctx, group, p)
 		return news || again
 	}
 }
