@@ -85,12 +85,11 @@ func (s *store) release(ctx context.Context, group, session string, index uint64
 	key, bell := s.key(group), s.bellKey(bellOf(group))
 	value, rung := after.encode(), ring{Group: group}.encode()
 	release := []*api.KVTxnOp{
-		{Verb: api.KVCheckSession, Key: key, Session: session},
 		{Verb: api.KVCheckIndex, Key: key, Index: index},
 		{Verb: api.KVUnlock, Key: key, Session: session, Value: value, Flags: recordFlags},
 	}
 	resp, err := s.txn(ctx, append(slices.Clone(release),
-		&api.KVTxnOp{Verb: api.KVLock, Key: bell, Session: session, Value: rung, Flags: recordFlags},
+		&api.KVTxnOp{Verb: api.KVLock, Key: bell, Session: session},
 		&api.KVTxnOp{Verb: api.KVUnlock, Key: bell, Session: session, Value: rung, Flags: recordFlags},
 	), &api.QueryOptions{})
 	ofBell := func(e *api.TxnError) bool { return e.OpIndex >= len(release) }
@@ -110,7 +109,7 @@ func (s *store) release(ctx context.Context, group, session string, index uint64
 	}
 	freed := &api.KVPair{Key: key, Value: value}
 	for _, r := range resp.Results {
-		if r.KV != nil && r.KV.Key == key { // the checks show the index from before
+		if r.KV != nil && r.KV.Key == key { // the check shows the index from before
 			freed.ModifyIndex = max(freed.ModifyIndex, r.KV.ModifyIndex)
 		}
 	}
