@@ -91,7 +91,8 @@ type Options struct {
 	MaxWatches int
 
 	// SweepInterval is how often the groups beyond MaxWatches are read, since
-	// nothing tells of their expiry. The worst case of a takeover includes it.
+	// nothing tells of their expiry, except the end of a session that is seen by a
+	// group with a watch of its own. The worst case of a takeover includes it.
 	//
 	// Default: 10s. It must be from 100ms to 10m. URL: multilock.sweep_interval.
 	// Environment: MULTILOCK_CONSUL_SWEEP_INTERVAL.
