@@ -13,19 +13,13 @@ import (
 
 // since are the requests that came after before was taken.
 func (c *counter) since(before map[string]int) map[string]int {
-	now := c.snapshot()
+	now := c.kinds()
 	for kind, n := range before {
 		if now[kind] -= n; now[kind] == 0 {
 			delete(now, kind)
 		}
 	}
 	return now
-}
-
-func (c *counter) snapshot() map[string]int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return maps.Clone(c.paths)
 }
 
 // rest waits until the polls have caught up.
@@ -86,12 +80,12 @@ func TestRequestsOfAHandover(t *testing.T) {
 		mustHeld(t, follower, "g", ttl)
 		follower.count.rest(t)
 		wakes := follower.sink.woken("g")
-		before := leader.count.snapshot()
+		before := leader.count.kinds()
 		if err := leader.Resign(limit(t), term); err != nil {
 			t.Fatal(err)
 		}
 		same(t, "resignation", leader.count.since(before), once1)
-		before = follower.count.snapshot()
+		before = follower.count.kinds()
 		eventually(t, "woken", func() bool { return follower.sink.woken("g") > wakes })
 		next := win(t, follower, request("g", ttl))
 		same(t, "attempt", follower.count.since(before), once1)
@@ -115,7 +109,7 @@ func TestRequestsOfACycle(t *testing.T) {
 		}
 	}
 	cycle()
-	before := count.snapshot()
+	before := count.kinds()
 	for range 5 {
 		cycle()
 	}
@@ -140,7 +134,7 @@ func TestOldKnowledge(t *testing.T) {
 	}
 	give(a)
 	other := win(t, b, request("g", ttl))
-	before := count.snapshot()
+	before := count.kinds()
 	var held *driver.HeldError
 	if g, err := a.Acquire(limit(t), request("g", ttl)); !errors.As(err, &held) {
 		t.Fatalf("want *HeldError, got %+v, %v", g, err)
@@ -230,7 +224,7 @@ func TestGrantOfARenewedSession(t *testing.T) {
 			}
 			made := time.Now()
 			time.Sleep(c.age)
-			before := count.snapshot()
+			before := count.kinds()
 			least, most := ttl, ttl
 			if c.renewals == 0 { // what is left since the session was asked for, after begun and before made
 				most = ttl - time.Since(made)
