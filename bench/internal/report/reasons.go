@@ -5,11 +5,12 @@ import "github.com/multilock/multilock-go/bench/internal/measure"
 // reasons say why another library can be better. They are printed only where a
 // run finds that it is. Empty fields fit anything; the first that fits counts.
 var reasons = []struct{ section, store, library, text string }{
-	{"cycles", "Redis", "", "a term is three or four commands in each script (the server's clock, the record, one write, the wake-up of followers) where the lock is one or two; and each call to the driver has a goroutine of its own, so that an elector can give up one that hangs, which costs the client about as much again."},
+	{"cycles", "Redis", "", "a term is four commands in each of two scripts (the server's clock, the record, one write; since when the server is up, or the wake-up of followers) where the lock is one command without a script and a script of two; and an elector keeps its state and can give up a call that hangs, which costs the client more than the lock's bare call."},
 	{"cycles", "PostgreSQL", "", "resigning notifies the followers, and PostgreSQL lets one transaction with a NOTIFY commit at a time; the lock notifies nobody, and its followers wait for a whole lease."},
 	{"cycles", "ZooKeeper", "", "a term reads the record and decides in one transaction, which also raises the fencing token and keeps who led; the recipe creates one node and deletes it."},
 	{"cycles", "Consul", "", "a term reads the record and renews its session beside the transaction that takes the key, so that what is believed holds from the first moment; the lock is one write, and believes what its session said up to half a TTL ago."},
 	{"handover", "Redis", "rueidislock", "the message that wakes a follower is followed by a script that decides by the server's clock and raises the token; rueidislock sets one key."},
+	{"handover", "Redis", "redsync", "all candidates are woken at once, and the attempt that wins is served among those that come too late; many that poll at random moments are in nobody's way, and one of them soon comes by."},
 	{"handover", "ZooKeeper", "", "whoever is woken still has to win, by a write to the quorum whose number is the fencing token; in the recipe the order was written when its candidates queued, and being woken needs one read."},
 	{"handover", "Consul", "", "an attempt reads the record, and renews its session beside the transaction that takes the key; the lock writes the key at once, from what its long poll returned."},
 	{"load", "Consul", "", "a heartbeat is two requests, one for the session and one that confirms the keys: a session proves only that the process lives. The lock watches its key with a long poll and renews at half of the TTL."},
