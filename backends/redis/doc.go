@@ -35,8 +35,9 @@
 //   - A restart may lose data: all of it, or what came after the last snapshot. It
 //     frees nothing at once: for Grace after it a group that looks free counts as
 //     led. So does a group that is new, if the server has just been started. If an
-//     ACL forbids INFO, a group without a record waits for Grace once, whatever the
-//     reason, and a group whose record a snapshot brought back does not wait.
+//     ACL forbids INFO, then until LASTSAVE is longer ago than Grace, or always if
+//     that is forbidden too, a group without a record waits for Grace once, whatever
+//     the reason, and a group whose record a snapshot brought back does not wait.
 //   - Replication is asynchronous: a failover to a replica that lags loses the
 //     newest writes. If that is the acquisition, two may lead until the renewal of
 //     the first fails. WaitReplicas narrows this, it cannot exclude it.
@@ -63,7 +64,7 @@
 // # ACL
 //
 // See the error of a missing permission, or: +eval +evalsha +hmget +hset +hincrby
-// +hget +exists +time +info +publish +subscribe +unsubscribe +ping, in a cluster
-// also +cluster|slots +spublish +ssubscribe +sunsubscribe, with WaitReplicas
-// +wait; keys ~KeyPrefix:*, channels &KeyPrefix:*.
+// +hget +exists +time +lastsave +info +publish +subscribe +unsubscribe +ping, in a
+// cluster also +cluster|slots +spublish +ssubscribe +sunsubscribe, with
+// WaitReplicas +wait; keys ~KeyPrefix:*, channels &KeyPrefix:*.
 package redis

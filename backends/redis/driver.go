@@ -92,13 +92,12 @@ func (d *redisDriver) acquired(req driver.AcquireRequest, fields []string, err e
 
 // Acquire implements driver.Driver.
 func (d *redisDriver) Acquire(ctx context.Context, req driver.AcquireRequest) (driver.Grant, error) {
-	var grant driver.Grant
-	err := errUnanswered
-	d.AcquireBatch(ctx, []driver.AcquireRequest{req}, func(_ int, g driver.Grant, e error) { grant, err = g, e })
-	if errors.Is(err, errUnanswered) && ctx.Err() != nil {
-		err = fmt.Errorf("redis: no answer: %w", context.Cause(ctx))
+	c, err := d.acquireCall(req)
+	if err != nil {
+		return driver.Grant{}, fmt.Errorf("%w: %w", driver.ErrNotApplied, err)
 	}
-	return grant, err
+	fields, err := d.one(ctx, &batch{calls: []call{c}, wait: d.waitFor(req.TTL), policy: true})
+	return d.acquired(req, fields, err)
 }
 
 var errUnanswered = errors.New("redis: no answer")
@@ -200,7 +199,7 @@ func (d *redisDriver) Resign(ctx context.Context, t driver.Term) error {
 		publish = "SPUBLISH"
 	}
 	key := d.key(t.Group)
-	fields, err := d.one(ctx, call{resignScript, key, []any{t.Nonce.String(), key, publish}})
+	fields, err := d.one(ctx, &batch{calls: []call{{resignScript, key, []any{t.Nonce.String(), key, publish}}}})
 	switch {
 	case err != nil:
 		return err
@@ -214,7 +213,7 @@ func (d *redisDriver) Resign(ctx context.Context, t driver.Term) error {
 
 // Leader implements driver.Driver.
 func (d *redisDriver) Leader(ctx context.Context, group string) (driver.Record, error) {
-	fields, err := d.one(ctx, call{leaderScript, d.key(group), nil})
+	fields, err := d.one(ctx, &batch{calls: []call{{leaderScript, d.key(group), nil}}})
 	if err != nil {
 		return driver.Record{}, err
 	}
@@ -257,13 +256,13 @@ func (d *redisDriver) Leaders(ctx context.Context, groups []string, report func(
 	_ = d.exec(ctx, d.calls, b)
 }
 
-// one runs a single call on the lane for calls.
-func (d *redisDriver) one(ctx context.Context, c call) (fields []string, err error) {
+// one runs the single call of b on the lane for calls.
+func (d *redisDriver) one(ctx context.Context, b *batch) (fields []string, err error) {
 	if d.isClosed() {
 		return nil, driver.ErrClosed
 	}
 	err = errUnanswered
-	b := &batch{calls: []call{c}, report: func(_ int, f []string, e error) { fields, err = f, e }}
+	b.report = func(_ int, f []string, e error) { fields, err = f, e }
 	if sent := d.exec(ctx, d.calls, b); sent != nil {
 		return nil, fmt.Errorf("redis: no answer: %w", sent)
 	}

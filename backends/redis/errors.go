@@ -38,7 +38,7 @@ var misconfigured = []struct{ text, hint string }{
 	{"DENIED Redis is running in protected mode", "the server accepts only local clients: give it a password or bind it"},
 }
 
-const aclHint = "the ACL user needs +eval +evalsha +hmget +hset +hincrby +hget +exists +time +info +publish +subscribe +unsubscribe +ping (in a cluster +cluster|slots +spublish +ssubscribe +sunsubscribe; with WaitReplicas +wait), and keys and channels ~KeyPrefix:* &KeyPrefix:*"
+const aclHint = "the ACL user needs +eval +evalsha +hmget +hset +hincrby +hget +exists +time +lastsave +info +publish +subscribe +unsubscribe +ping (in a cluster +cluster|slots +spublish +ssubscribe +sunsubscribe; with WaitReplicas +wait), and keys and channels ~KeyPrefix:* &KeyPrefix:*"
 
 // classify turns an error of the SDK into one of the contract. single says that
 // the request was sent once at most, so that a refusal of this send settles it.

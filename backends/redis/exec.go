@@ -129,9 +129,10 @@ func (b *batch) node(ctx context.Context, c goredis.UniversalClient, addr string
 	return moved, failed
 }
 
-// pipe sends the calls of part in one pipeline. Those whose script the server has
-// not got, or in a form it does not understand, follow in further ones; those it
-// redirects are returned if c is one server, and followed by the SDK if not.
+// pipe sends the calls of part in one pipeline, a single one as it is. Those whose
+// script the server has not got, or in a form it does not understand, follow in
+// further ones; those it redirects are returned if c is one server, and followed by
+// the SDK if not.
 func (b *batch) pipe(ctx context.Context, c goredis.UniversalClient, part []int, single bool) (moved []int, failed bool) {
 	_, follows := c.(*goredis.ClusterClient)
 	load := false
@@ -140,21 +141,31 @@ func (b *batch) pipe(ctx context.Context, c goredis.UniversalClient, part []int,
 		if b.d.plain.Load() {
 			which = plain
 		}
-		p := c.Pipeline()
+		var to goredis.Scripter = c
+		var p goredis.Pipeliner
+		if len(part) > 1 || b.wait > 0 {
+			p = c.Pipeline()
+			to = p
+		}
+		var loaded *script // one server then has it for the rest of the pipeline
 		cmds := make([]*goredis.Cmd, len(part))
 		for j, i := range part {
 			x := &b.calls[i]
-			if load {
-				cmds[j] = p.Eval(ctx, x.script.forms[which].text, []string{x.key}, x.args...)
+			if load && (follows || x.script != loaded) {
+				cmds[j] = to.Eval(ctx, x.script.forms[which].text, []string{x.key}, x.args...)
+				loaded = x.script
 			} else {
-				cmds[j] = p.EvalSha(ctx, x.script.forms[which].sha, []string{x.key}, x.args...)
+				cmds[j] = to.EvalSha(ctx, x.script.forms[which].sha, []string{x.key}, x.args...)
 			}
 		}
 		var replicas *goredis.Cmd
+		var sent error
 		if b.wait > 0 {
 			replicas = p.Do(ctx, "WAIT", b.d.o.WaitReplicas, b.wait.Milliseconds())
 		}
-		_, sent := p.Exec(ctx)
+		if p != nil {
+			_, sent = p.Exec(ctx)
+		}
 
 		var again []int
 		for j, i := range part {

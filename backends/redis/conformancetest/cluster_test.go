@@ -235,7 +235,7 @@ func TestClusterLeastPrivilege(t *testing.T) {
 	c := sharedCluster()
 	for _, s := range c.Servers {
 		s.Do(append([]string{"ACL", "SETUSER", "elector", "on", ">p", "~leader-election:*", "&leader-election:*"},
-			strings.Fields("+eval +evalsha +hmget +hset +hincrby +hget +exists +time +info +publish +subscribe +unsubscribe +ping "+
+			strings.Fields("+eval +evalsha +hmget +hset +hincrby +hget +exists +time +lastsave +info +publish +subscribe +unsubscribe +ping "+
 				"+cluster|slots +spublish +ssubscribe +sunsubscribe")...)...)
 	}
 	o := redis.Options{Addrs: c.Addrs(), Username: "elector", Password: "p"}

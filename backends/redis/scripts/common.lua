@@ -1,4 +1,6 @@
--- Shared by all scripts; each is this text followed by its own.
+-- Shared by all scripts; each is this text followed by its own. The server runs
+-- one script at a time, so all of them avoid what a common path can do without:
+-- formats, tables, commands.
 --
 -- A group is one hash: nonce, holder, token, expiry, ttl, since, meta, resigned.
 -- Times are microseconds of the server's clock. They stay below 2^53, so Lua's
@@ -7,50 +9,45 @@
 
 local key = KEYS[1]
 
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+
 local function whole(x)
   return string.format('%.0f', x)
 end
 
 local function number(s)
-  if s and #s <= 16 and string.match(s, '^%d+$') then
+  if s and #s <= 16 and string.find(s, '^%d+$') then
     return tonumber(s)
   end
   return nil
 end
 
-local clock = redis.call('TIME')
-local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
-
--- read returns the record; nil if there is none; nil and 'foreign' if somebody
--- else wrote what is there; nil and the error if it cannot be read.
-local function read()
-  local v = redis.pcall('HMGET', key, 'nonce', 'holder', 'token', 'expiry', 'ttl', 'since', 'meta', 'resigned')
-  if v.err then
-    if string.find(v.err, 'WRONGTYPE', 1, true) then
-      return nil, 'foreign'
+-- read returns why the record cannot be used, as a reply: foreign if somebody else
+-- wrote what is there, or an error. Else it returns nil, nil if there is none, or
+-- nil, the texts of nonce, token, expiry, ttl and the fields asked for, and the
+-- numbers of expiry and ttl.
+local function read(...)
+  local r = redis.pcall('HMGET', key, 'nonce', 'token', 'expiry', 'ttl', ...)
+  local expiry, ttl = number(r[3]), number(r[4])
+  if not (expiry and ttl and r[1] and r[2] and string.find(r[2], '^%d+$')) then
+    if r.err and not string.find(r.err, 'WRONGTYPE', 1, true) then
+      return r
     end
-    return nil, v
+    if not r.err and not r[1] and not r[3] and redis.call('EXISTS', key) == 0 then
+      return nil, nil
+    end
+    return {'foreign'}
   end
-  if not v[1] and not v[4] and redis.call('EXISTS', key) == 0 then
-    return nil
-  end
-  local expiry, ttl = number(v[4]), number(v[5])
-  if not (v[1] and expiry and ttl and v[3] and string.match(v[3], '^%d+$')) then
-    return nil, 'foreign'
-  end
-  local r = {
-    nonce = v[1], holder = v[2] or '', token = v[3], expiry = expiry, ttl = ttl,
-    since = v[6] or '0', meta = v[7] or '', resigned = v[8] or '',
-  }
   -- More than the holder's own TTL left means that the clock was stepped back.
   -- Nobody believes in the term for longer than that TTL from now.
-  if r.expiry - now > r.ttl * 1.05 then
-    r.expiry = now + r.ttl
-    r.clamped = true
+  if expiry - now > ttl * 1.05 then
+    expiry = now + ttl
   end
-  return r
+  return nil, r, expiry, ttl
 end
 
-local function describe(what, r)
-  return {what, r.nonce, r.holder, r.token, whole(math.min(r.expiry - now, r.ttl)), whole(r.ttl), r.since, r.meta}
+-- describe is the record in a reply, read with holder, since and meta.
+local function describe(what, r, expiry, ttl)
+  return {what, r[1], r[5] or '', r[2], whole(math.min(expiry - now, ttl)), r[4], r[6] or '0', r[7] or ''}
 end

@@ -1,10 +1,8 @@
-local r, fault = read()
-if fault == 'foreign' then
-  return {'foreign'}
-elseif fault then
+local fault, r, expiry, ttl = read('holder', 'since', 'meta')
+if fault then
   return fault
 end
-if not r or r.nonce == '' or r.expiry <= now then
+if not r or r[1] == '' or expiry <= now then
   return {'none'}
 end
-return describe('led', r)
+return describe('led', r, expiry, ttl)

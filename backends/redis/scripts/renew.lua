@@ -1,18 +1,18 @@
 -- ARGV: nonce, ttl, meta (empty to leave it).
-local nonce, ttl, meta = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local ttl, meta = tonumber(ARGV[2]), ARGV[3]
 
-local r, fault = read()
-if fault and fault ~= 'foreign' then
+local fault, r, expiry, theirs = read()
+if fault and fault.err then
   return fault
 end
-if not r or r.nonce ~= nonce or r.expiry <= now then
+if not r or r[1] ~= ARGV[1] or expiry <= now then
   return {'lost'}
 end
-local expiry = whole(math.max(r.expiry, now + ttl))
-ttl = math.max(r.ttl, ttl)
+expiry = whole(math.max(expiry, now + ttl))
+ttl = whole(math.max(theirs, ttl))
 if meta == '' then
-  redis.call('HSET', key, 'expiry', expiry, 'ttl', whole(ttl))
+  redis.call('HSET', key, 'expiry', expiry, 'ttl', ttl)
 else
-  redis.call('HSET', key, 'expiry', expiry, 'ttl', whole(ttl), 'meta', meta)
+  redis.call('HSET', key, 'expiry', expiry, 'ttl', ttl, 'meta', meta)
 end
 return {'ok', ARGV[2]}
