@@ -33,11 +33,13 @@ type Hook struct {
 	observer observer
 	limit    time.Duration // for the session on a new connection
 	tick     time.Duration
-	watching int64 // the session that has a watch for good
+	watching int64         // the session that has a watch for good
+	written  chan struct{} // closed when the next transaction is written; nil if nobody waits
 
-	// When the server was last heard, and last written to, by time.Since(born).
-	born         time.Time
-	heard, wrote atomic.Int64
+	// When the server was last heard, last written to, and last asked something, by
+	// time.Since(born).
+	born                time.Time
+	heard, wrote, asked atomic.Int64
 }
 
 // link is a connection with a session.
@@ -243,6 +245,7 @@ const welcomeSize = 4 + 4 + 4 + 8
 const (
 	closeSession = -11
 	ping         = 11
+	transaction  = 14
 	setAuth      = 100
 	setWatches   = 101
 )
@@ -252,19 +255,58 @@ const (
 // operation.
 func (w *wire) Write(b []byte) (int, error) {
 	h := w.hook
-	h.wrote.Store(int64(time.Since(h.born)))
+	now := int64(time.Since(h.born))
 	if len(b) >= 12 && h.welcomed(w) {
-		switch int32(binary.BigEndian.Uint32(b[8:])) {
+		switch op := int32(binary.BigEndian.Uint32(b[8:])); op {
 		case closeSession:
 			h.ending()
 		case setWatches:
 			w.move()
-		case ping, setAuth: // their answers have no transaction id
+		case ping:
+			if h.busy(now) {
+				return len(b), nil
+			}
+		case setAuth: // its answer has no transaction id, as that of a ping
 		default:
 			w.asked.Store(true)
+			h.asked.Store(now)
+			if op == transaction {
+				defer h.transacted()
+			}
 		}
 	}
+	h.wrote.Store(now)
 	return w.Conn.Write(b)
+}
+
+// afterTransaction returns a channel that is closed when the next transaction has
+// been written, whose ever it is.
+func (h *Hook) afterTransaction() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.written == nil {
+		h.written = make(chan struct{})
+	}
+	return h.written
+}
+
+func (h *Hook) transacted() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.written != nil {
+		close(h.written)
+		h.written = nil
+	}
+}
+
+// busy reports whether a ping may be left out, as Java's client does: something
+// was asked since the last one was due. The library pings three times in a session
+// time-out whatever else it sends; the driver's syncs come oftener, so that the
+// server hears from an idle client as often as it expects to.
+func (h *Hook) busy(now int64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.observer != nil && now-h.asked.Load() < int64(h.link.timeout/3)
 }
 
 // When a session is taken up again, the library reads its newest transaction id

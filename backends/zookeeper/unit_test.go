@@ -17,7 +17,7 @@ import (
 func TestRecordRoundTrip(t *testing.T) {
 	n := driver.NewNonce()
 	m := map[string]string{"k": "v", "<&>\u2028\"": "\x01\u00e4\n"}
-	data, err := encodeLock(n, "p", 15*time.Second, m)
+	data, err := encodeLock(n, "p", 15*time.Second, m, 7)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func TestRecordRoundTrip(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	data, _ := encodeLock(driver.NewNonce(), "p", time.Second, map[string]string{"a": "b"})
+	data, _ := encodeLock(driver.NewNonce(), "p", time.Second, map[string]string{"a": "b"}, 0)
 	f.Add(data)
 	f.Add([]byte(nil))
 	f.Add([]byte(`{"format":"multilock/1","nonce":"00000000-0000-0000-0000-000000000000"}`))
