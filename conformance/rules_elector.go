@@ -390,16 +390,3 @@ func checkChanges(r *run, all []multilock.Change, rounds int) {
 		r.Errorf("a subscriber saw %v, want %v", kinds, want)
 	}
 }
-
-// blockingHandler is a slog.Handler that hangs until it is released.
-type blockingHandler struct{ block chan struct{} }
-
-func (h blockingHandler) Enabled(context.Context, slog.Level) bool { return true }
-
-func (h blockingHandler) Handle(context.Context, slog.Record) error { <-h.block; return nil }
-func (h blockingHandler) WithAttrs([]slog.Attr) slog.Handler        { return h }
-func (h blockingHandler) WithGroup(string) slog.Handler             { return h }
-
-type blockingObserver struct{ block chan struct{} }
-
-func (o blockingObserver) Observe(multilock.Observation) { <-o.block }

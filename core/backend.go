@@ -32,6 +32,7 @@ type Backend struct {
 
 	calls    *lane // acquire, resign, leader, ping
 	renewals *lane
+	hands    hands
 	renewer  renewer
 	watch    watch
 	out      outbox
@@ -77,7 +78,7 @@ func NewBackend(d driver.Driver, info driver.Info) (*Backend, error) {
 	if info.Hedge {
 		b.renewals.limit = 2
 	}
-	b.renewer.b = b
+	b.renewer.b, b.hands.b = b, b
 	b.watch.init(b)
 	return b, nil
 }

@@ -119,6 +119,7 @@ func (b *Backend) shutdown(runs []*run) {
 	for _, l := range lanes {
 		l.close()
 	}
+	b.hands.close()
 	b.cancel()
 	idle := make(chan struct{})
 	go func() {

@@ -155,10 +155,14 @@ func (e *Elector) publish(c Change) {
 		c.Cause = errors.Join(c.Cause, e.workErr)
 		e.workErr = nil
 	}
-	e.events.publish(c)
-	c.Seq = e.events.seq
-	e.observe(Observation{Op: "change", Token: c.Term.Token, Start: c.At, Change: &c})
-	e.logChange(c)
+	e.events.publish(&c)
+	if e.o.Observer != nil {
+		own := c // it may write to it
+		e.observe(Observation{Op: "change", Token: c.Term.Token, Start: c.At, Change: &own})
+	}
+	if e.o.Logger != nil {
+		e.logChange(c)
+	}
 }
 
 func (e *Elector) logChange(c Change) {

@@ -83,12 +83,12 @@ type feedNode struct {
 
 func newFeedNode() *feedNode { return &feedNode{ready: make(chan struct{})} }
 
-// publish appends c; the caller holds the elector's lock.
-func (f *feed) publish(c Change) {
+// publish numbers c and appends it, for good; the caller holds the elector's lock.
+func (f *feed) publish(c *Change) {
 	f.seq++
 	c.Seq = f.seq
 	n := f.tail
-	n.change, n.next = &c, newFeedNode()
+	n.change, n.next = c, newFeedNode()
 	f.tail = n.next
 	close(n.ready)
 }

@@ -15,7 +15,7 @@ const maxStuck = 4
 
 // lane runs driver calls on a few goroutines, so that no elector waits in a
 // driver: whoever asked may give a call up while it is still under way. A
-// worker exists only while there is something to do.
+// worker is there only while there is something to do.
 type lane struct {
 	b     *Backend
 	limit int // calls that may run at once
@@ -87,7 +87,7 @@ func (l *lane) spawn() {
 	if len(l.queue) > 0 && l.running-min(l.stuck, maxStuck) < l.limit {
 		l.running++
 		l.busy.Add(1)
-		go l.work()
+		l.b.hands.run(l.work)
 	}
 }
 

@@ -347,14 +347,14 @@ func (e *Elector) tryOnce(ctx context.Context) (bool, error) {
 	if a.err == nil {
 		if l := r.won(c, a); l != nil {
 			r.attempted.Store(true)
-			go func() {
+			e.b.hands.run(func() {
 				// All that a watch can do for this term is to tell of its loss earlier than a
 				// renewal; for one that is given back at once it would only be work.
 				t := e.b.clock.AfterFunc(l.heartbeat(), r.watchLater)
 				defer t.Stop()
 				err, _ := r.perform(l, r.wait)
 				r.finish(err)
-			}()
+			})
 			return true, nil
 		}
 		r.finish(ErrExpired)

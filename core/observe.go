@@ -143,10 +143,13 @@ func (e *Elector) log(level slog.Level, msg string, attrs ...slog.Attr) {
 
 // observe hands an observation to the elector's observer.
 func (e *Elector) observe(o Observation) {
-	obs := e.o.Observer
-	if obs == nil {
-		return
+	if e.o.Observer != nil {
+		e.hand(o)
 	}
+}
+
+// hand is apart from observe so that o is copied to the heap only for somebody.
+func (e *Elector) hand(o Observation) {
 	o.Backend, o.Group, o.Participant = e.b.info.Name, e.o.Group, e.o.ParticipantID
-	e.b.out.put(func() { obs.Observe(o) })
+	e.b.out.put(func() { e.o.Observer.Observe(o) })
 }

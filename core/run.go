@@ -109,14 +109,15 @@ type step struct {
 
 // campaign makes attempts until one wins. A nil term means that the run is over.
 //
-// Each attempt has a goroutine of its own while it lasts: it needs a stack that
+// Each attempt has another goroutine while it lasts: it needs a stack that
 // this one, which may follow for months, would keep. Ten thousand followers are
 // ten thousand small stacks.
 func (r *run) campaign() (*live, error) {
 	steps := make(chan step, 1)
 	c := &campaigning{r: r}
+	attempt := func() { c.attempt(steps) }
 	for {
-		go c.attempt(steps)
+		r.e.b.hands.run(attempt)
 		s := <-steps
 		if s.l != nil || s.over {
 			return s.l, s.cause

@@ -18,7 +18,8 @@
 // test's, [Store.Remove] and [Store.Clear] lose data. It works inside
 // testing/synctest bubbles, except by Name: a named store is shared by the whole
 // process, so it would carry leases from one bubble, with a clock of its own, to
-// another. Opening one there is refused.
+// another. Opening one there is refused. Close the backend before the bubble
+// ends: goroutines that wait for work end with it.
 //
 // # Guarantees
 //

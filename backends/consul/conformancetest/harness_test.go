@@ -3,6 +3,7 @@ package conformancetest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -202,12 +203,12 @@ func newCounter(tb conformance.TB, target string) *counter {
 		},
 	}
 	srv := &http.Server{Addr: c.addr, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c.requests.Add(1)
 		c.open.Add(1)
 		defer c.open.Add(-1)
 		c.mu.Lock()
 		c.paths[r.Method+" "+strings.Join(strings.SplitN(strings.TrimPrefix(r.URL.Path, "/v1/"), "/", 3)[:1], "/")]++
 		c.mu.Unlock()
+		c.requests.Add(1) // last: who sees it counted sees its path
 		forward.ServeHTTP(w, r)
 	})}
 	done := make(chan struct{})
@@ -229,4 +230,11 @@ func newCounter(tb conformance.TB, target string) *counter {
 		time.Sleep(time.Millisecond)
 	}
 	return c
+}
+
+// kinds are the requests so far by method and first part of the path.
+func (c *counter) kinds() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.paths)
 }

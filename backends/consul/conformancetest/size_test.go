@@ -2,7 +2,6 @@ package conformancetest
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"strconv"
 	"sync"
@@ -82,11 +81,7 @@ func (p *process) until(what string, cond func() bool) {
 
 func (p *process) look() { p.most = max(p.most, len(p.link.Open())) }
 
-func (p *process) requests() map[string]int {
-	p.count.mu.Lock()
-	defer p.count.mu.Unlock()
-	return maps.Clone(p.count.paths)
-}
+func (p *process) requests() map[string]int { return p.count.kinds() }
 
 // TestManyGroups: a process that leads many groups and one that follows them keep
 // to the declared connections and to one session, and the heartbeats of the one

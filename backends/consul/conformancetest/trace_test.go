@@ -49,7 +49,7 @@ func TestStoppedFollowerLeavesNoTrace(t *testing.T) {
 			}
 			time.Sleep(time.Second) // the time in which nothing may happen: two sweeps
 			if n := count.requests.Load() - asked; n != 0 {
-				t.Errorf("%d requests of a stopped follower: %v", n, count.paths)
+				t.Errorf("%d requests of a stopped follower: %v", n, count.kinds())
 			}
 			if p := s.get("g"); p.Session != "" || p.ModifyIndex <= before {
 				t.Errorf("after the resignation: %+v", p)
@@ -58,14 +58,12 @@ func TestStoppedFollowerLeavesNoTrace(t *testing.T) {
 				t.Fatal(err)
 			}
 			eventually(t, "no connection is open", func() bool { return len(link.Open()) == 0 })
-			count.mu.Lock()
-			defer count.mu.Unlock()
-			for path, n := range count.paths {
+			for path, n := range count.kinds() {
 				if path != "GET kv" && path != "PUT txn" { // transactions that read
 					t.Errorf("%d requests %s", n, path)
 				}
 			}
-			t.Logf("requests of a follower from start to close: %v", count.paths)
+			t.Logf("requests of a follower from start to close: %v", count.kinds())
 		})
 	}
 }

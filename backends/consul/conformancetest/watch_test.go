@@ -135,9 +135,9 @@ func TestIdleFollower(t *testing.T) {
 	eventually(t, "the poll is open", func() bool { return count.requests.Load() >= 3 })
 	time.Sleep(2 * ttl) // the time in which nothing may happen
 	if n := count.requests.Load(); n != 3 {
-		t.Errorf("%d requests, want one to begin to watch, one attempt and one poll: %v", n, count.paths)
+		t.Errorf("%d requests, want one to begin to watch, one attempt and one poll: %v", n, count.kinds())
 	}
-	if count.paths["PUT session"] > 0 {
+	if count.kinds()["PUT session"] > 0 {
 		t.Error("a follower has created a session")
 	}
 	if k.woken("g") > 0 {
