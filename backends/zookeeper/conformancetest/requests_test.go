@@ -193,8 +193,9 @@ func TestHerdRequests(t *testing.T) {
 	}
 	got := o.take()
 	t.Logf("%d handovers among %d: %v", handovers, candidates, got)
-	// On average eleven follow; half of that would be a herd.
-	if most := handovers * 6; got[opMulti] > most {
+	// One resigns, and eleven follow on average. The slower the machine, the more of
+	// them look before the first has been answered.
+	if most := handovers * 10; got[opMulti] > most {
 		t.Errorf("%d transactions for %d handovers", got[opMulti], handovers)
 	}
 }
