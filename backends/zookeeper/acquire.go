@@ -15,19 +15,15 @@ import (
 // node was read. Its zxid is the token.
 func (s *store) Acquire(ctx context.Context, req driver.AcquireRequest) (driver.Grant, error) {
 	t0 := time.Now()
-	data, err := encodeLock(req.Nonce, req.Participant, req.TTL, req.Metadata)
-	if err != nil {
-		return driver.Grant{}, err
-	}
 	for try := 0; ; try++ {
-		g, err := s.acquire(ctx, t0, req, data)
+		g, err := s.acquire(ctx, t0, req)
 		if try >= s.o.Retries || !lostConnection(err) || ctx.Err() != nil {
 			return g, explain(err)
 		}
 	}
 }
 
-func (s *store) acquire(ctx context.Context, t0 time.Time, req driver.AcquireRequest, data []byte) (driver.Grant, error) {
+func (s *store) acquire(ctx context.Context, t0 time.Time, req driver.AcquireRequest) (driver.Grant, error) {
 	key := claimKey{req.Group, req.Nonce}
 	l, _, err := s.fresh(ctx, t0)
 	if err != nil {
@@ -47,11 +43,22 @@ func (s *store) acquire(ctx context.Context, t0 time.Time, req driver.AcquireReq
 			return driver.Grant{}, err
 		}
 	}
+	var lock node // the lock node, if the transaction that was refused has told
 	for range 10 {
-		group, lock, err := s.readBoth(ctx, req.Group)
+		group, free := s.foreseen(req.Group)
+		if unsure {
+			group = node{} // only a read tells what has become of the earlier attempt
+		}
+		switch {
+		case lock.stat != nil:
+		case group.stat == nil:
+			group, lock, err = s.readBoth(ctx, req.Group)
+		case !free:
+			lock, err = s.readFree(ctx, req.Group)
+		}
 		switch {
 		case errors.Is(err, zk.ErrNoNode):
-			if err := s.createGroup(ctx, req.Group); err != nil {
+			if err = s.createGroup(ctx, req.Group); err != nil {
 				return driver.Grant{}, err
 			}
 			continue
@@ -65,17 +72,19 @@ func (s *store) acquire(ctx context.Context, t0 time.Time, req driver.AcquireReq
 				return driver.Grant{}, err
 			}
 			if removed {
+				lock = node{}
+				s.unforeseen(req.Group)
 				continue
 			}
 			s.certain(c)
-			rec, _ := decodeLock(req.Group, lock.data, lock.stat)
-			return driver.Grant{}, &driver.HeldError{Record: rec}
+			return driver.Grant{}, s.held(req.Group, lock)
 		case resigned(group.data) == req.Nonce:
 			s.certain(c)
 			return driver.Grant{}, driver.ErrResigned
 		}
 		p, doubts := s.latest(l), s.doubts(c)
-		created, err := s.contend(ctx, c, req.Group, data, group)
+		var created node
+		created, lock, err = s.contend(ctx, c, req, group)
 		switch {
 		case err == nil && !s.same(l):
 			return driver.Grant{}, errMoved
@@ -86,7 +95,8 @@ func (s *store) acquire(ctx context.Context, t0 time.Time, req driver.AcquireReq
 			if errors.Is(explain(err), driver.ErrMisconfigured) {
 				return driver.Grant{}, err
 			}
-			// Another was first: look again.
+			err = nil // another was first: look again
+			s.unforeseen(req.Group)
 		default:
 			return driver.Grant{}, err
 		}
@@ -135,17 +145,36 @@ func (s *store) readBoth(ctx context.Context, group string) (g, lock node, err e
 	return g, lock, err
 }
 
+// readFree is readLock for a lock node that may be missing.
+func (s *store) readFree(ctx context.Context, group string) (node, error) {
+	lock, err := s.readLock(ctx, group)
+	if errors.Is(err, zk.ErrNoNode) {
+		return node{}, nil
+	}
+	return lock, err
+}
+
 // contend tries to create the lock node. The claim counts as unsure until the
 // caller knows better, and as in flight until the library has an answer, even if
-// ctx ends before.
-func (s *store) contend(ctx context.Context, c *claim, group string, data []byte, g node) (node, error) {
+// ctx ends before. If another has been first, lock is its node where a read in
+// passing has told.
+func (s *store) contend(ctx context.Context, c *claim, req driver.AcquireRequest, g node) (created, lock node, err error) {
+	group := req.Group
+	data, err := encodeLock(req.Nonce, req.Participant, req.TTL, req.Metadata, g.stat.Version+1)
+	if err != nil {
+		return node{}, node{}, err
+	}
 	s.mu.Lock()
 	c.unsure = true
 	c.inflight++
 	c.held, c.token = false, 0
 	s.mu.Unlock()
-	return await(ctx, func() (node, error) {
+	var after func(context.Context) node
+	created, err = await(ctx, func() (node, error) {
 		defer s.release(c)
+		answered := make(chan struct{})
+		defer close(answered)
+		after = s.lookAfter(group, answered)
 		r, err := s.conn.Multi(
 			&zk.CreateRequest{Path: s.lockPath(group), Data: data, Acl: s.acl(), Flags: zk.FlagEphemeral},
 			&zk.SetDataRequest{Path: s.groupPath(group), Data: g.data, Version: g.stat.Version},
@@ -161,6 +190,10 @@ func (s *store) contend(ctx context.Context, c *claim, group string, data []byte
 		}
 		return node{stat: r[1].Stat}, nil
 	})
+	if errors.Is(err, zk.ErrNodeExists) {
+		lock = after(ctx)
+	}
+	return created, lock, err
 }
 
 // refused reports whether err is the ensemble's word that a transaction was not

@@ -126,7 +126,9 @@ func (s *store) owned(c *claim, t0 time.Time, n node, groupVer int32, epoch, dou
 	c.checked, c.cleared = epoch, doubts
 	if s.leading[c.group] != c {
 		s.leading[c.group] = c
-		s.want(c.group)
+		w := s.want(c.group)
+		w.outlook.follow(c.nonce, c.groupVer)
+		w.raced, w.beaten = false, false
 		select {
 		case s.hurry <- struct{}{}:
 		default:

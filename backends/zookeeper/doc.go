@@ -8,7 +8,10 @@
 // the ephemeral node RootPath/<group>/lock; it is created by one transaction,
 // whose id is the fencing token. Followers watch that node, so they hear within
 // milliseconds of a resignation, and of a crash as soon as the session expires.
-// There is no queue of candidates: the first transaction after an end wins.
+// There is no queue of candidates: the first transaction after an end wins. Who has
+// seen the record of a term knows what its resignation leaves behind, so a
+// follower's transaction needs no read before it; who has lost such a race waits
+// for a random part of 10 ms next time, and looks first.
 //
 // # Time-outs
 //
@@ -26,8 +29,9 @@
 // own. But even a confirmed write does not prolong the session by itself. Servers
 // report which clients they have heard from with their answers to the pings of
 // the ensemble's leader, which come twice per tick. So the driver keeps a proof at
-// hand, by a sync request in every eighth of the time-out (in every quarter while
-// it only follows), a tick apart at the least:
+// hand, by a sync request in every eighth of the time-out (in every three tenths
+// while it only follows), a tick apart at the least; they take the place of the
+// library's pings:
 //
 //   - a first request was answered, so our server had heard from us;
 //   - a second one, sent a tick later, was answered: that answer came from the

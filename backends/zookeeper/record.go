@@ -26,6 +26,9 @@ type lockRecord struct {
 	Participant string            `json:"participant"`
 	TTL         time.Duration     `json:"ttl"`
 	Metadata    map[string]string `json:"metadata,omitempty"`
+	// Version is that of the group node since this acquisition, so that whoever
+	// has seen the record knows it without another read; see outlook.
+	Version int32 `json:"version,omitempty"`
 }
 
 // groupRecord is the data of a group node, which outlives all terms.
@@ -45,8 +48,8 @@ func encode(v any) []byte {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
-func encodeLock(nonce driver.Nonce, participant string, ttl time.Duration, metadata map[string]string) ([]byte, error) {
-	b := encode(lockRecord{recordFormat, nonce.String(), participant, ttl, metadata})
+func encodeLock(nonce driver.Nonce, participant string, ttl time.Duration, metadata map[string]string, groupVer int32) ([]byte, error) {
+	b := encode(lockRecord{recordFormat, nonce.String(), participant, ttl, metadata, groupVer})
 	if len(b) > maxRecord {
 		return nil, driver.Misconfigured(fmt.Errorf("zookeeper: a record of %d bytes", len(b)), "metadata must be smaller: servers accept a megabyte")
 	}
@@ -56,6 +59,13 @@ func encodeLock(nonce driver.Nonce, participant string, ttl time.Duration, metad
 // decodeLock returns the record in a lock node; ok is false if it was written by
 // something else, and then only the token and the time are known.
 func decodeLock(group string, data []byte, stat *zk.Stat) (rec driver.Record, ok bool) {
+	rec, _, ok = decodeVersion(group, data, stat)
+	return rec, ok
+}
+
+// decodeVersion is decodeLock with the version of the group node since the
+// acquisition, 0 if it is not known.
+func decodeVersion(group string, data []byte, stat *zk.Stat) (rec driver.Record, groupVer int32, ok bool) {
 	rec = driver.Record{
 		Term:       driver.Term{Group: group, Token: uint64(stat.Czxid)},
 		AcquiredAt: time.UnixMilli(stat.Ctime),
@@ -63,14 +73,14 @@ func decodeLock(group string, data []byte, stat *zk.Stat) (rec driver.Record, ok
 	}
 	var l lockRecord
 	if json.Unmarshal(data, &l) != nil || l.Format != recordFormat {
-		return rec, false
+		return rec, 0, false
 	}
 	nonce, err := driver.ParseNonce(l.Nonce)
 	if err != nil || nonce.IsZero() {
-		return rec, false
+		return rec, 0, false
 	}
 	rec.Nonce, rec.Participant, rec.TTL, rec.Metadata = nonce, l.Participant, max(l.TTL, 0), l.Metadata
-	return rec, true
+	return rec, l.Version, true
 }
 
 // resigned returns the nonce that resigned last, zero if the data of a group node

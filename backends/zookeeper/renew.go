@@ -132,7 +132,8 @@ func (s *store) undoubted(c *claim, l link) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.watches[c.group]
-	return c.held && c.checked == l.epoch && c.cleared == c.doubts && w != nil && w.armed
+	return c.held && c.checked == l.epoch && c.cleared == c.doubts &&
+		w != nil && w.armed && w.czxid == int64(c.token) && w.version == c.lockVer
 }
 
 // renewed notes a renewal that began at t0, unless the term has ended meanwhile.
@@ -171,15 +172,15 @@ func (s *store) verify(ctx context.Context, l link, c *claim, t0 time.Time) erro
 
 // setMetadata replaces the record, on condition that nobody has acquired since.
 func (s *store) setMetadata(ctx context.Context, l link, c *claim, t0 time.Time, req driver.RenewRequest) error {
-	data, err := encodeLock(c.nonce, req.Term.Participant, req.TTL, req.Metadata)
-	if err != nil {
-		return err
-	}
 	for range 5 {
 		s.mu.Lock()
 		groupVer, lockVer := c.groupVer, c.lockVer
 		s.mu.Unlock()
-		_, err := s.multi(ctx,
+		data, err := encodeLock(c.nonce, req.Term.Participant, req.TTL, req.Metadata, groupVer)
+		if err != nil {
+			return err
+		}
+		_, err = s.multi(ctx,
 			&zk.CheckVersionRequest{Path: s.groupPath(c.group), Version: groupVer},
 			&zk.SetDataRequest{Path: s.lockPath(c.group), Data: data, Version: lockVer})
 		if !errors.Is(err, zk.ErrBadVersion) && !errors.Is(err, zk.ErrNoNode) {

@@ -71,10 +71,14 @@ func (s *store) removeOnce(ctx context.Context, c *claim, resign bool, sent *boo
 	if err != nil {
 		return err
 	}
+	if resign {
+		s.lookedAfter(ctx, c.group) // a term this short has its watch in a moment
+	}
+	undoubted := s.undoubted(c, l)
 	s.mu.Lock()
 	forgotten := s.claims[c.claimKey] != c
 	sync := c.unsure || *sent
-	known, groupVer := resign && c.held && !sync, c.groupVer
+	known, groupVer, lockVer := resign && undoubted && !sync, c.groupVer, c.lockVer
 	s.mu.Unlock()
 	if forgotten || l.session != c.session {
 		return driver.ErrLost // removed by another call, or gone with its session
@@ -85,16 +89,17 @@ func (s *store) removeOnce(ctx context.Context, c *claim, resign bool, sent *boo
 		}
 	}
 	for range 10 {
-		var group, lock node
-		if known { // the version since our acquisition; only the lock node is looked at
-			known = false
-			group.stat = &zk.Stat{Version: groupVer}
-			if lock, err = s.get(ctx, s.lockPath(c.group)); errors.Is(err, zk.ErrNoNode) {
-				continue
+		// Of a term that can be renewed without a look at its record, both versions
+		// are known.
+		if known {
+			known, *sent = false, true
+			err = s.end(ctx, c, encodeGroup(c.nonce), groupVer, lockVer)
+			if !errors.Is(err, zk.ErrBadVersion) && !errors.Is(err, zk.ErrNoNode) {
+				return err
 			}
-		} else {
-			group, lock, err = s.readInOrder(ctx, c.group)
+			*sent = false
 		}
+		group, lock, err := s.readInOrder(ctx, c.group)
 		switch {
 		case errors.Is(err, zk.ErrNoNode):
 			return driver.ErrLost
@@ -111,9 +116,7 @@ func (s *store) removeOnce(ctx context.Context, c *claim, resign bool, sent *boo
 			data = encodeGroup(c.nonce)
 		}
 		*sent = true
-		_, err = s.multi(ctx,
-			&zk.SetDataRequest{Path: s.groupPath(c.group), Data: data, Version: group.stat.Version},
-			&zk.DeleteRequest{Path: s.lockPath(c.group), Version: -1})
+		err = s.end(ctx, c, data, group.stat.Version, -1)
 		switch {
 		case errors.Is(err, zk.ErrBadVersion), errors.Is(err, zk.ErrNoNode):
 			*sent = false
@@ -122,4 +125,23 @@ func (s *store) removeOnce(ctx context.Context, c *claim, resign bool, sent *boo
 		}
 	}
 	return fmt.Errorf("zookeeper: %w: others keep changing the group", driver.ErrNotApplied)
+}
+
+// end is the transaction that ends the term of c, on condition of the versions of
+// both nodes; -1 fits any.
+func (s *store) end(ctx context.Context, c *claim, data []byte, groupVer, lockVer int32) error {
+	_, err := s.multi(ctx,
+		&zk.SetDataRequest{Path: s.groupPath(c.group), Data: data, Version: groupVer},
+		&zk.DeleteRequest{Path: s.lockPath(c.group), Version: lockVer})
+	if err == nil && resigned(data) == c.nonce {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if w := s.watches[c.group]; w != nil {
+			w.outlook.follow(c.nonce, groupVer)
+			w.outlook.free = true
+			w.raced = false // our own end began no race
+			s.keep(c.group, w)
+		}
+	}
+	return err
 }

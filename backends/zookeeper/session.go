@@ -259,7 +259,9 @@ func (s *store) gap() time.Duration {
 	if len(s.leading) > 0 {
 		return gap(s.o)
 	}
-	return max(s.tick, s.o.SessionTimeout/4)
+	// Less than the third after which the library pings: the syncs take the place of
+	// its pings.
+	return max(s.tick, s.o.SessionTimeout*3/10)
 }
 
 // gap is that of a session with terms.

@@ -2,9 +2,12 @@ package zookeeper
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +20,7 @@ import (
 func TestRecordRoundTrip(t *testing.T) {
 	n := driver.NewNonce()
 	m := map[string]string{"k": "v", "<&>\u2028\"": "\x01\u00e4\n"}
-	data, err := encodeLock(n, "p", 15*time.Second, m)
+	data, err := encodeLock(n, "p", 15*time.Second, m, 7)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +44,7 @@ func TestRecordRoundTrip(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	data, _ := encodeLock(driver.NewNonce(), "p", time.Second, map[string]string{"a": "b"})
+	data, _ := encodeLock(driver.NewNonce(), "p", time.Second, map[string]string{"a": "b"}, 0)
 	f.Add(data)
 	f.Add([]byte(nil))
 	f.Add([]byte(`{"format":"multilock/1","nonce":"00000000-0000-0000-0000-000000000000"}`))
@@ -216,6 +219,87 @@ func TestHush(t *testing.T) {
 	ago(11*time.Second, time.Second)
 	if err := h.hush(); err != nil {
 		t.Errorf("without a session: %v", err)
+	}
+}
+
+// A ping is left out if something was asked since the last one was due, and only
+// while a backend sends what takes its place.
+func TestPingsAreLeftOut(t *testing.T) {
+	client, server := net.Pipe()
+	defer client.Close()
+	defer server.Close()
+	got := make(chan int32, 16)
+	go func() {
+		b := make([]byte, 12)
+		for {
+			if _, err := io.ReadFull(server, b); err != nil {
+				close(got)
+				return
+			}
+			got <- int32(binary.BigEndian.Uint32(b[8:]))
+		}
+	}()
+	h := NewHook(nil, nil)
+	h.link = link{up: true, session: 1, timeout: 9 * time.Second}
+	h.born = time.Now().Add(-time.Hour)
+	w := &wire{Conn: client, hook: h, welcome: true, moved: make(chan struct{})}
+	send := func(op int32) {
+		t.Helper()
+		b := binary.BigEndian.AppendUint32(make([]byte, 8), uint32(op))
+		if n, err := w.Write(b); n != len(b) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	const syncRequest = 9
+	send(syncRequest)
+	send(ping) // nobody has attached
+	h.attach(newStore(Options{}, h), time.Second, time.Second)
+	send(ping)
+	h.asked.Store(int64(time.Hour - 3*time.Second - time.Millisecond))
+	send(ping)
+	send(syncRequest)
+	send(ping)
+	h.detach()
+	send(ping)
+	client.Close()
+	var ops []int32
+	for op := range got {
+		ops = append(ops, op)
+	}
+	if want := []int32{syncRequest, ping, ping, syncRequest, ping}; !slices.Equal(ops, want) {
+		t.Errorf("sent %v, want %v", ops, want)
+	}
+}
+
+func TestOutlook(t *testing.T) {
+	s := newStore(Options{RootPath: "/root"}, NewHook(nil, nil))
+	n := driver.NewNonce()
+	s.watches["g"] = &watch{}
+	for _, c := range []struct {
+		groupVer int32
+		known    bool
+	}{{0, false}, {1, true}, {-3, false}, {-2, false}, {math.MaxInt32, false}} {
+		// The version -1 would fit any.
+		data, err := encodeLock(n, "p", time.Second, nil, c.groupVer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held, ok := errors.AsType[*driver.HeldError](s.held("g", node{data, &zk.Stat{Czxid: 5}}))
+		if !ok || held.Record.Nonce != n || held.Record.Token != 5 {
+			t.Fatalf("%+v", held)
+		}
+		g, free := s.foreseen("g")
+		if known := g.stat != nil; known != c.known || free {
+			t.Errorf("version %d: %+v, %v", c.groupVer, g.stat, free)
+		}
+		if c.known && (g.stat.Version != c.groupVer+1 || resigned(g.data) != n) {
+			t.Errorf("version %d: %+v, %s", c.groupVer, g.stat, g.data)
+		}
+	}
+	s.watches["g"].outlook.follow(n, 7)
+	s.unforeseen("g")
+	if g, _ := s.foreseen("g"); g.stat != nil {
+		t.Error("an outlook that did not come true is still there")
 	}
 }
 

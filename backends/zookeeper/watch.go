@@ -2,6 +2,7 @@ package zookeeper
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -18,6 +19,16 @@ type watch struct {
 	armed   bool // an event will come when the lock node changes
 	arming  bool // somebody is at it
 	counter uint64
+	looks   int           // reads behind a transaction under way, see lookAfter
+	looked  chan struct{} // closed when the latest of them has ended
+
+	czxid   int64 // of the lock node when the watch was set, 0 if it was missing
+	version int32
+
+	outlook outlook
+	kept    bool // for the sake of the outlook
+	raced   bool // a wake-up was told, and who won is not known yet
+	beaten  bool // the race before was lost
 }
 
 // event is work for dispatch.
@@ -37,6 +48,13 @@ const (
 // rearmDelay gives the attempt that follows a wake-up the time to set the watch
 // again in passing.
 const rearmDelay = 50 * time.Millisecond
+
+// patience is the longest wait before a wake-up is passed on in a group in which
+// the race before was lost. All who follow a group hear of its end at once, and
+// the attempts of those that lose are writes which hold up the winner's. So who
+// has lost waits at random, and looks before it tries; who has won, or has not
+// raced yet, tries at once.
+const patience = 10 * time.Millisecond
 
 // connected, sessionEnded and nodeEvent are called by the Hook and do not block.
 func (s *store) connected(link) {
@@ -93,9 +111,12 @@ func (s *store) nodeEvent(e zk.Event) {
 	if c := s.leading[group]; c != nil {
 		c.doubts++
 	}
+	w.outlook.free = false
 	kind := touched
 	if e.Type == zk.EventNodeDeleted {
 		kind = freed
+		w.outlook.free = !w.beaten
+		w.raced = w.wanted
 	}
 	s.queue(event{kind: kind, group: group})
 }
@@ -125,7 +146,7 @@ func (s *store) want(group string) *watch {
 // tidy forgets a watch that nobody needs and no event will come for; the lock is
 // held.
 func (s *store) tidy(group string) {
-	if w := s.watches[group]; w != nil && !w.wanted && !w.armed && !w.arming && s.leading[group] == nil {
+	if w := s.watches[group]; w != nil && !w.wanted && !w.armed && !w.arming && !w.kept && w.looks == 0 && s.leading[group] == nil {
 		delete(s.watches, group)
 	}
 }
@@ -166,9 +187,10 @@ func (s *store) handle(e event, sub *subscription) {
 		s.mu.Lock()
 		w := s.watches[e.group]
 		c := s.leading[e.group]
-		wanted := w != nil && w.wanted
+		wake := e.kind == freed && w != nil && w.wanted
+		later := wake && w.beaten
 		delay := time.Duration(0)
-		if e.kind == freed && wanted {
+		if wake {
 			delay = rearmDelay
 		}
 		if w != nil {
@@ -177,8 +199,17 @@ func (s *store) handle(e event, sub *subscription) {
 		if c != nil && !c.ending {
 			s.spawn(func(ctx context.Context) { s.suspect(ctx, c) })
 		}
+		if later {
+			s.spawn(func(ctx context.Context) {
+				select {
+				case <-time.After(rand.N(patience)):
+					s.wake(e.group)
+				case <-ctx.Done():
+				}
+			})
+		}
 		s.mu.Unlock()
-		if e.kind == freed && wanted {
+		if wake && !later {
 			tell(func(sink driver.Sink) { sink.Wake(e.group) })
 		}
 	}
@@ -196,7 +227,7 @@ func (s *store) suspect(ctx context.Context, c *claim) {
 // arm sets the watch of group, after delay, until it is in force or not needed.
 // With wake, a lock node that is found missing is told. The lock is held.
 func (s *store) arm(group string, w *watch, delay time.Duration, wake bool) {
-	if w.armed || w.arming || !s.needs(group, w) {
+	if w.armed || w.arming || w.looks > 0 || !s.needs(group, w) {
 		return
 	}
 	w.arming = true
@@ -237,11 +268,11 @@ func (s *store) inForce(group string, w *watch) bool {
 	return w.armed || !s.needs(group, w)
 }
 
-// needs reports whether somebody follows or leads group; who is resigning does
-// not any more. The lock is held.
+// needs reports whether somebody follows or leads group, or may be about to lead
+// it; who is resigning does not any more. The lock is held.
 func (s *store) needs(group string, w *watch) bool {
 	c := s.leading[group]
-	return w.wanted || c != nil && !c.ending
+	return w.wanted || w.looks > 0 || c != nil && !c.ending
 }
 
 func (s *store) wake(group string) {
@@ -258,17 +289,16 @@ func (s *store) setWatch(ctx context.Context, group string) (exists bool, err er
 	if _, err := s.ready(ctx); err != nil {
 		return false, err
 	}
-	return watched(s, group, func() (bool, bool, error) {
-		return awaitExists(ctx, s, group)
+	n, err := s.watched(group, func() (node, error) {
+		return await(ctx, func() (node, error) {
+			ok, stat, _, err := s.conn.ExistsW(s.lockPath(group))
+			if !ok {
+				stat = nil
+			}
+			return node{stat: stat}, err
+		})
 	})
-}
-
-func awaitExists(ctx context.Context, s *store, group string) (exists, armed bool, err error) {
-	exists, err = await(ctx, func() (bool, error) {
-		ok, _, _, err := s.conn.ExistsW(s.lockPath(group))
-		return ok, err
-	})
-	return exists, err == nil, err
+	return n.stat != nil, err
 }
 
 // readLock reads the lock node and, if a watch is needed and not in force, sets
@@ -281,34 +311,33 @@ func (s *store) readLock(ctx context.Context, group string) (node, error) {
 	if !need {
 		return s.get(ctx, s.lockPath(group))
 	}
-	return watched(s, group, func() (node, bool, error) {
-		n, err := await(ctx, func() (node, error) {
+	return s.watched(group, func() (node, error) {
+		return await(ctx, func() (node, error) {
 			data, stat, _, err := s.conn.GetW(s.lockPath(group))
 			return node{data, stat}, err
 		})
-		return n, err == nil, err
 	})
 }
 
-// watched runs set, which sets a watch, and notes that it is in force unless its
-// event has come already.
-func watched[T any](s *store, group string, set func() (v T, armed bool, err error)) (T, error) {
+// watched runs set, which sets a watch and reads the lock node, and notes that the
+// watch is in force unless its event has come already.
+func (s *store) watched(group string, set func() (node, error)) (node, error) {
 	s.mu.Lock()
 	var before uint64
 	if w := s.watches[group]; w != nil {
 		before = w.counter
 	}
 	s.mu.Unlock()
-	v, armed, err := set()
+	n, err := set()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w := s.watches[group]; w != nil && armed && w.counter == before {
-		w.armed = true
-		if c := s.leading[group]; c != nil && c.held {
-			c.doubts++ // whatever happened before the watch has to be looked for
+	if w := s.watches[group]; w != nil && err == nil && w.counter == before {
+		w.armed, w.czxid, w.version = true, 0, 0
+		if n.stat != nil {
+			w.czxid, w.version = n.stat.Czxid, n.stat.Version
 		}
 	}
-	return v, err
+	return n, err
 }
 
 // spawn runs f until Close; the lock is held.

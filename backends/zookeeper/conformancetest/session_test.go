@@ -43,11 +43,19 @@ func TestSessionExpiry(t *testing.T) {
 		t.Fatalf("token %d after %d", next.Token, term.Token)
 	}
 	p.Restore()
-	for _, r := range a.renewFor(patience, nil, term, second) {
-		if !errors.Is(r.Err, driver.ErrLost) {
-			t.Fatalf("renewal of a term of an expired session: %v", r.Err)
+	// A connection that the hook still holds back is an uncertain answer.
+	eventually(t, "the terms of the expired session are lost", func() bool {
+		lost := 0
+		for _, r := range a.renewFor(patience, nil, term, second) {
+			if r.Err == nil {
+				t.Fatal("a term of an expired session was renewed")
+			}
+			if errors.Is(r.Err, driver.ErrLost) {
+				lost++
+			}
 		}
-	}
+		return lost == 2
+	})
 	b.keeps(next)
 	// The driver has joined again, with another session.
 	if again := a.winEventually("h"); again.Token <= second.Token {
@@ -183,10 +191,11 @@ func TestGrantedIsTheAgeOfTheProof(t *testing.T) {
 		t.Fatalf("granted %v at the least, declared are %v", least, declared)
 	}
 	// A session that has only followed for a while grants enough at once.
+	w.ttl = max(2*ttl, 4*tick) // so that a busy machine's answers are a small part of it
 	b := w.open()
 	b.held("g")
-	time.Sleep(2 * ttl)
-	if _, g, err := b.try(request("idle")); err != nil || g.Granted < ttl/3 || g.Granted > ttl-tick {
+	time.Sleep(w.ttl)
+	if _, g, err := b.try(request("idle")); err != nil || g.Granted < w.ttl/3 || g.Granted > w.ttl-tick {
 		t.Fatalf("an acquire in an old session: %+v, %v", g, err)
 	}
 }
