@@ -20,7 +20,7 @@ say() { printf '\n== %s\n' "$*"; }
 
 install_servers() {
 	[ "${MULTILOCK_NO_INSTALL:-}" = "" ] || return 0
-	say "test servers"
+	say "test servers, and a C compiler"
 	local sudo="" missing=()
 	[ "$(id -u)" = 0 ] || sudo=sudo
 	while read -r file package; do
@@ -36,6 +36,7 @@ install_servers() {
 		/usr/bin/prometheus prometheus
 	LIST
 	command -v npm >/dev/null || missing+=(npm) # of any origin; for Azurite
+	command -v "$(go env CC)" >/dev/null || missing+=(gcc libc6-dev) # for the race detector
 	if [ ${#missing[@]} -gt 0 ]; then
 		$sudo apt-get update -qq
 		# the packages must not start servers of their own
