@@ -73,11 +73,12 @@ func (b *Bench) handoversOn(ctx context.Context, s *store.Server, candidates int
 }
 
 // handovers makes count of them. Followers that poll mostly sleep, so that
-// several groups are measured at once.
+// several groups are measured at once, as long as all of them together make no
+// more than a hundred attempts a second.
 func handovers(ctx context.Context, r rival.Rival, set rival.Setting, candidates, count int) ([]time.Duration, error) {
 	groups := 1
 	if r.Poll > 0 {
-		groups = min(count, max(1, 40/candidates))
+		groups = min(count, max(1, int(100*r.Poll.Seconds())/candidates))
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
