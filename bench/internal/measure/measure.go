@@ -5,6 +5,7 @@ package measure
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -116,6 +117,12 @@ func (r Row) Ratio(rows []Row) (Spread, bool) {
 type Gap struct {
 	What string `json:"what"`
 	Why  string `json:"why"`
+}
+
+// Of reports whether a gap is one of a section.
+func (g Gap) Of(section string) bool {
+	first, _, _ := strings.Cut(g.What, ",")
+	return first == section
 }
 
 // Machine is where a run took place.

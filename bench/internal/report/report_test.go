@@ -95,7 +95,7 @@ func TestUpdate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	markers := "<!-- bench:run -->\n<!-- /bench:run -->\n<!-- bench:gaps -->\nold\n<!-- /bench:gaps -->\n<!-- bench:handover -->\nold\n<!-- /bench:handover -->\n" +
+	markers := "<!-- bench:run -->\n<!-- /bench:run -->\n<!-- bench:gaps -->\n- load, Redis: of another day\n- cycles, etcd: why\n- everything on X: old\n<!-- /bench:gaps -->\n<!-- bench:handover -->\nold\n<!-- /bench:handover -->\n" +
 		"<!-- bench:load -->\n<!-- /bench:load -->\n<!-- bench:cycles -->\nkept\n<!-- /bench:cycles -->\n"
 	write("a\n" + markers + "z\n")
 	for range 2 { // the second time changes nothing
@@ -109,16 +109,20 @@ func TestUpdate(t *testing.T) {
 	}
 	text := string(got)
 	if !strings.HasPrefix(text, "a\n") || !strings.HasSuffix(text, "z\n") || strings.Contains(text, "old") || !strings.Contains(text, "kept") ||
+		strings.Contains(text, "another day") || !strings.Contains(text, "- cycles, etcd: why\n") || strings.Count(text, "- everything on etcd: not installed") != 1 ||
+		strings.Count(text, "Measured 2026-11-27 12:00 UTC, commit unknown, load average before 0 0 0.\n\n| store |") != 2 ||
 		strings.Count(text, "| redislock |") != 1 || !strings.Contains(text, "(p/handover.svg)") {
 		t.Errorf("the document is now\n%s", text)
 	}
-	b, err := os.ReadFile(filepath.Join(filepath.Dir(doc), "p", "results.json"))
-	var run measure.Run
-	if err == nil {
-		err = json.Unmarshal(b, &run)
-	}
-	if err != nil || len(run.Rows) != 5 {
-		t.Errorf("results.json: %d rows, %v", len(run.Rows), err)
+	for section, rows := range map[string]int{"handover": 3, "load": 2} {
+		b, err := os.ReadFile(filepath.Join(filepath.Dir(doc), "p", section+".json"))
+		var run measure.Run
+		if err == nil {
+			err = json.Unmarshal(b, &run)
+		}
+		if err != nil || len(run.Rows) != rows {
+			t.Errorf("%s.json: %d rows, want %d; %v", section, len(run.Rows), rows, err)
+		}
 	}
 	write("no markers")
 	if err := Update(sample(), doc); err == nil || !strings.Contains(err.Error(), "bench:handover") {

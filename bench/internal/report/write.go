@@ -1,10 +1,13 @@
 package report
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/multilock/multilock-go/bench/internal/measure"
@@ -56,9 +59,10 @@ func Write(run *measure.Run, dir string) error {
 }
 
 // Update renews a document: between <!-- bench:NAME --> and <!-- /bench:NAME -->
-// it puts the section of that name, "run" for the machine, or "gaps" for what did
-// not run. Plots and results.json go to a directory beside the document that is
-// named like it. A section that did not run keeps what it had.
+// it puts the section of that name with a line about its run, "run" for the
+// machine, or "gaps" for what did not run. Plots, and what each section measured
+// as NAME.json, go to a directory beside the document that is named like it. A
+// section of which nothing ran keeps what it had, also of the gaps.
 func Update(run *measure.Run, document string) error {
 	old, err := os.ReadFile(document)
 	if err != nil {
@@ -77,31 +81,78 @@ func Update(run *measure.Run, document string) error {
 		text, err = between(text, name, content)
 		return err
 	}
-	errs := []error{put("run", Header(run)), put("gaps", Gaps(run))}
+	var files = make(map[string][]byte)
+	errs := []error{put("run", Header(run))}
+	var ran []string
 	for _, s := range Sections {
 		content := Table(run, s.Name)
+		if content == "" {
+			continue
+		}
+		ran = append(ran, s.Name)
+		content = about(run) + content
 		for _, p := range plotNames(run, s.Name) {
 			content += fmt.Sprintf("\n![%s](%s/%s)\n", s.Title, filepath.Base(dir), p)
 		}
-		errs = append(errs, put(s.Name, content))
+		part := *run
+		part.Rows = run.Of(s.Name)
+		part.Gaps = slices.DeleteFunc(slices.Clone(run.Gaps), func(g measure.Gap) bool { return !g.Of(s.Name) })
+		data, err := JSON(&part)
+		files[s.Name+".json"] = data
+		errs = append(errs, err, put(s.Name, content))
 	}
+	text, err = gaps(text, run, ran)
+	errs = append(errs, err)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("%s: %w", document, err)
 	}
-	json, err := JSON(run)
-	if err != nil {
-		return err
-	}
-	plots["results.json"] = json
+	maps.Copy(files, plots)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for name, data := range plots {
+	for name, data := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
 			return err
 		}
 	}
 	return os.WriteFile(document, []byte(text), 0o644)
+}
+
+// about tells which run a table is of.
+func about(run *measure.Run) string {
+	m := run.Machine
+	return fmt.Sprintf("Measured %s, commit %s, load average before %s.\n\n",
+		run.Started.UTC().Format("2006-01-02 15:04 MST"), cmp.Or(m.Commit, "unknown"), m.LoadBefore)
+}
+
+// gaps renews the list of what did not run: sections that ran have their new gaps,
+// the others keep theirs.
+func gaps(text string, run *measure.Run, ran []string) (string, error) {
+	old, err := inside(text, "gaps")
+	if err != nil {
+		return text, err
+	}
+	merged := measure.Run{Gaps: run.Gaps}
+	for line := range strings.Lines(old) {
+		what, why, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "- "), ": ")
+		g := measure.Gap{What: what, Why: why}
+		kept := ok && slices.ContainsFunc(Sections, func(s struct{ Name, Title string }) bool { return g.Of(s.Name) && !slices.Contains(ran, s.Name) })
+		if kept && !slices.ContainsFunc(run.Gaps, func(n measure.Gap) bool { return n.What == g.What }) {
+			merged.Gaps = append(merged.Gaps, g)
+		}
+	}
+	return between(text, "gaps", Gaps(&merged))
+}
+
+// inside is what is between the two markers of a name.
+func inside(text, name string) (string, error) {
+	begin, end := fmt.Sprintf("<!-- bench:%s -->\n", name), fmt.Sprintf("<!-- /bench:%s -->", name)
+	_, rest, ok := strings.Cut(text, begin)
+	content, _, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		return "", fmt.Errorf("there is no %s with its end", strings.TrimSpace(begin))
+	}
+	return content, nil
 }
 
 // between replaces what is between the two markers of a name.
