@@ -81,7 +81,7 @@ func Update(run *measure.Run, document string) error {
 		text, err = between(text, name, content)
 		return err
 	}
-	var files = make(map[string][]byte)
+	files := make(map[string][]byte)
 	errs := []error{put("run", Header(run))}
 	var ran []string
 	for _, s := range Sections {
@@ -128,7 +128,7 @@ func about(run *measure.Run) string {
 // gaps renews the list of what did not run: sections that ran have their new gaps,
 // the others keep theirs.
 func gaps(text string, run *measure.Run, ran []string) (string, error) {
-	old, err := inside(text, "gaps")
+	_, old, _, err := parts(text, "gaps")
 	if err != nil {
 		return text, err
 	}
@@ -144,27 +144,25 @@ func gaps(text string, run *measure.Run, ran []string) (string, error) {
 	return between(text, "gaps", Gaps(&merged))
 }
 
-// inside is what is between the two markers of a name.
-func inside(text, name string) (string, error) {
+// parts is a document before, between and behind the two markers of a name.
+func parts(text, name string) (head, content, tail string, err error) {
 	begin, end := fmt.Sprintf("<!-- bench:%s -->\n", name), fmt.Sprintf("<!-- /bench:%s -->", name)
-	_, rest, ok := strings.Cut(text, begin)
-	content, _, closed := strings.Cut(rest, end)
-	if !ok || !closed {
-		return "", fmt.Errorf("there is no %s with its end", strings.TrimSpace(begin))
+	before, rest, ok := strings.Cut(text, begin)
+	if !ok {
+		return "", "", "", fmt.Errorf("there is no line %s", strings.TrimSpace(begin))
 	}
-	return content, nil
+	content, after, ok := strings.Cut(rest, end)
+	if !ok {
+		return "", "", "", fmt.Errorf("%s has no %s", strings.TrimSpace(begin), end)
+	}
+	return before + begin, content, end + after, nil
 }
 
 // between replaces what is between the two markers of a name.
 func between(text, name, content string) (string, error) {
-	begin, end := fmt.Sprintf("<!-- bench:%s -->\n", name), fmt.Sprintf("<!-- /bench:%s -->", name)
-	head, rest, ok := strings.Cut(text, begin)
-	if !ok {
-		return "", fmt.Errorf("there is no line %s", strings.TrimSpace(begin))
+	head, _, tail, err := parts(text, name)
+	if err != nil {
+		return "", err
 	}
-	_, tail, ok := strings.Cut(rest, end)
-	if !ok {
-		return "", fmt.Errorf("%s has no %s", strings.TrimSpace(begin), end)
-	}
-	return head + begin + content + end + tail, nil
+	return head + content + tail, nil
 }
