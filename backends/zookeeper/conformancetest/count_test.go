@@ -150,18 +150,7 @@ func TestStoppedFollowerLeavesNoTrace(t *testing.T) {
 	term := leader.win("g")
 	leader.keeps(term)
 	o := newOperations()
-	h := zookeeper.NewHook(o.dial, nil)
-	conn, _, err := zk.Connect(w.servers, w.ttl, zk.WithDialer(h.Dial), zk.WithEventCallback(h.Event), zk.WithLogInfo(false))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	options := w.options()
-	options.Servers = nil
-	b, err := zookeeper.FromConn(conn, h, options)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b, conn := w.counted(o)
 	e, err := multilock.New(b, multilock.Options{Group: "g", HeartbeatTimeout: w.ttl})
 	if err != nil {
 		t.Fatal(err)
@@ -196,6 +185,24 @@ func TestStoppedFollowerLeavesNoTrace(t *testing.T) {
 	}
 	conn.Close()
 	eventually(t, "its watches go with its session", func() bool { return w.watchers("g") == 0 })
+}
+
+// counted opens a backend on a connection of its own, whose requests o counts.
+func (w *world) counted(o *operations) (*multilock.Backend, *zk.Conn) {
+	w.t.Helper()
+	h := zookeeper.NewHook(o.dial, nil)
+	conn, _, err := zk.Connect(w.servers, w.ttl, zk.WithDialer(h.Dial), zk.WithEventCallback(h.Event), zk.WithLogInfo(false))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(conn.Close)
+	options := w.options()
+	options.Servers = nil
+	b, err := zookeeper.FromConn(conn, h, options)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return b, conn
 }
 
 // watchers is how many sessions have a watch on the lock node of group, as the

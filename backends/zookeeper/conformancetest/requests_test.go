@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-zookeeper/zk"
-	"github.com/multilock/multilock-go/backends/zookeeper"
 	multilock "github.com/multilock/multilock-go/core"
 	"github.com/multilock/multilock-go/core/driver"
 )
@@ -138,18 +136,7 @@ func TestHerdRequests(t *testing.T) {
 	defer wg.Wait()
 	defer cancel()
 	for i := range candidates {
-		h := zookeeper.NewHook(o.dial, nil)
-		conn, _, err := zk.Connect(w.servers, w.ttl, zk.WithDialer(h.Dial), zk.WithEventCallback(h.Event), zk.WithLogInfo(false))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(conn.Close)
-		options := w.options()
-		options.Servers = nil
-		b, err := zookeeper.FromConn(conn, h, options)
-		if err != nil {
-			t.Fatal(err)
-		}
+		b, _ := w.counted(o)
 		t.Cleanup(func() { _ = b.Close(within(patience)) })
 		e, err := multilock.New(b, multilock.Options{Group: "g", ParticipantID: fmt.Sprint("c", i)})
 		if err != nil {
