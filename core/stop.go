@@ -9,6 +9,9 @@ import (
 // perform runs the work of a term in the calling goroutine. It reports whether
 // the run is over, and its error then.
 func (r *run) perform(l *live, work func(context.Context, Term) error) (err error, over bool) {
+	// All that a watch can do for this term is to tell of its loss earlier than a
+	// renewal; for one that is given back at once it would only be work.
+	defer r.e.b.clock.AfterFunc(l.heartbeat(), r.watchLater).Stop()
 	returned := false
 	defer func() {
 		if returned {
