@@ -23,7 +23,18 @@ func (r *run) perform(l *live, work func(context.Context, Term) error) (err erro
 	}()
 	err = work(l.ctx, l.term)
 	returned = true
-	own := r.workDone(l)
+	var own bool
+	if r.manual { // in a goroutine that is used again already
+		own = r.workDone(l)
+	} else {
+		// Not on this stack, which a follower keeps, and which would grow here first.
+		done := make(chan struct{})
+		r.e.b.hands.run(func() {
+			defer close(done)
+			own = r.workDone(l)
+		})
+		<-done
+	}
 
 	e := r.e
 	e.mu.Lock()

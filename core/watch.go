@@ -3,6 +3,7 @@ package multilock
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -195,12 +196,15 @@ func (w *watch) count() int {
 func (w *watch) Wake(group string) {
 	w.b.stats.wakes.Add(1)
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	if g := w.groups[group]; g != nil {
 		for _, r := range g.runs {
 			r.signal()
 		}
 	}
+	w.mu.Unlock()
+	// The driver goes on to look for its next message, in cold code if this was the
+	// first for a while. Whom this one woke shall not wait for that on the same thread.
+	runtime.Gosched()
 }
 
 // WakeAll implements driver.Sink.
