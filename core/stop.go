@@ -6,12 +6,18 @@ import (
 	"time"
 )
 
+// watchDelay is how long a term of TryAcquire lasts before a watch is asked for.
+const watchDelay = 100 * time.Millisecond
+
 // perform runs the work of a term in the calling goroutine. It reports whether
 // the run is over, and its error then.
 func (r *run) perform(l *live, work func(context.Context, Term) error) (err error, over bool) {
-	// All that a watch can do for this term is to tell of its loss earlier than a
-	// renewal; for one that is given back at once it would only be work.
-	defer r.e.b.clock.AfterFunc(l.heartbeat(), r.watchLater).Stop()
+	// A store that ends a term by itself tells of it in the way of wake-ups.
+	if !r.manual {
+		r.e.b.watch.ask(r.group())
+	} else { // for a term that is given back at once it would only be work
+		defer r.e.b.clock.AfterFunc(min(watchDelay, l.heartbeat()), r.watchLater).Stop()
+	}
 	returned := false
 	defer func() {
 		if returned {
