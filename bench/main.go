@@ -16,7 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/multilock/multilock-go/bench/internal/child"
@@ -32,7 +31,6 @@ func main() {
 		child.Main()
 		return
 	}
-	testing.Init() // for testing.Benchmark, which reads flags of its own
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
