@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,12 +25,13 @@ const transitions = 200
 // InProcess measures what costs no request: IsLeader, and the fan-out of changes
 // to subscribers.
 func (b *Bench) InProcess(ctx context.Context) {
-	if err := b.isLeader(ctx); err != nil {
-		b.Gap(err, "IsLeader")
+	var names []string
+	for _, c := range calls {
+		names = append(names, c.name)
 	}
-	if err := b.fanOut(ctx); err != nil {
-		b.Gap(err, "fan-out of changes")
-	}
+	b.try(ctx, Calls+", "+strings.Join(names, ", "), func() error { return b.isLeader(ctx) })
+	label := fmt.Sprintf("a change reaches all of %d subscribers", b.Subscribers)
+	b.try(ctx, Calls+", "+label, func() error { return b.fanOut(ctx, label) })
 }
 
 func (b *Bench) elector(ctx context.Context) (e *multilock.Elector, end func(), err error) {
@@ -143,7 +145,7 @@ func (b *Bench) isLeader(ctx context.Context) error {
 }
 
 // fanOut measures the time from a change until the last subscriber has it.
-func (b *Bench) fanOut(ctx context.Context) error {
+func (b *Bench) fanOut(ctx context.Context, label string) error {
 	e, end, err := b.elector(ctx)
 	if err != nil {
 		return err
@@ -193,7 +195,6 @@ func (b *Bench) fanOut(ctx context.Context) error {
 		}
 		last = append(last, float64(worst)/float64(time.Microsecond))
 	}
-	label := fmt.Sprintf("a change reaches all of %d subscribers", b.Subscribers)
 	b.add(measure.Row{
 		Section: Calls, Case: label, Library: "MultiLock", Ours: true,
 		Figures: []measure.Figure{

@@ -33,26 +33,19 @@ func (b *Bench) cyclesOn(ctx context.Context, s *store.Server, clients int) {
 	}
 	rivals := rival.On(s.Name)
 	rounds := make([][]float64, len(rivals))
-	failed := make([]bool, len(rivals))
-	for range b.Rounds {
-		for i, r := range rivals {
-			if failed[i] || ctx.Err() != nil {
-				continue
-			}
-			rate, err := cycles(ctx, r, b.setting(s), clients, b.CycleTime)
-			if err != nil {
-				failed[i] = true
-				b.Gap(err, "cycles, %s, %s, %s", s.Title, r.Library, label)
-				continue
-			}
-			rounds[i] = append(rounds[i], rate)
-		}
+	what := func(r rival.Rival) string {
+		return fmt.Sprintf("%s, %s, %s, %s", Cycle, s.Title, r.Library, label)
 	}
+	whole := b.inTurn(ctx, rivals, what, func(i int, r rival.Rival) error {
+		rate, err := cycles(ctx, r, b.setting(s), clients, b.CycleTime)
+		rounds[i] = append(rounds[i], rate)
+		return err
+	})
 	for i, r := range rivals {
-		sp, ok := measure.SpreadOf(rounds[i])
-		if failed[i] || !ok {
+		if !whole[i] {
 			continue
 		}
+		sp, _ := measure.SpreadOf(rounds[i])
 		row := row(Cycle, s, r, label)
 		row.Figures = []measure.Figure{{Name: "median /s", Value: sp.Median}, {Name: "min /s", Value: sp.Min}, {Name: "max /s", Value: sp.Max}}
 		row.Rounds, row.Higher = rounds[i], true
