@@ -57,12 +57,12 @@ func TestAllSections(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []struct{ section, store, library, figure string }{
-		{"handover", "Memory", "MultiLock", "p50 ms"}, {"handover", "File", "MultiLock", "p99 ms"},
+		{"handover", "Memory", "MultiLock", "p50 ms"}, {"handover", "Memory", "a Go channel", "p50 ms"}, {"handover", "File", "MultiLock", "p99 ms"},
 		{"handover", "Kubernetes (stand-in)", "client-go leaderelection", "p50 ms"},
-		{"cycles", "File", "MultiLock", "median /s"}, {"takeover", "File", "MultiLock", "p50 s after the kill"},
+		{"cycles", "File", "MultiLock", "median /s"}, {"cycles", "Memory", "a Go channel", "median /s"}, {"takeover", "File", "MultiLock", "p50 s after the kill"},
 		{"load", "Kubernetes (stand-in)", "client-go leaderelection", "requests /s"},
 		{"scale", "File", "MultiLock", "all moved after s"}, {"scale", "Memory", "MultiLock", "leader: KiB per group"},
-		{"startup", "Memory", "MultiLock", "p50 ms"}, {"calls", "", "MultiLock", "allocations"},
+		{"startup", "Memory", "MultiLock", "p50 ms"}, {"startup", "Memory", "a Go channel", "p50 ms"}, {"calls", "", "MultiLock", "allocations"},
 	} {
 		found := slices.ContainsFunc(got.Rows, func(r measure.Row) bool {
 			v, ok := r.Figure(want.figure)
@@ -172,7 +172,7 @@ func TestInterruptedRunReportsNothing(t *testing.T) {
 		t.Fatalf("%v, and %d bytes of report", err, out.Len())
 	}
 	var want []string
-	for _, l := range []string{"Memory, MultiLock", "Kubernetes (stand-in), client-go leaderelection"} {
+	for _, l := range []string{"Memory, MultiLock", "Memory, a Go channel", "Kubernetes (stand-in), client-go leaderelection"} {
 		for section, cases := range map[string][]string{
 			"handover": {"2 candidates", "50 candidates"}, "cycles": {"1 client", "16 clients"}, "startup": {"new client", "connected client"},
 		} {
@@ -206,7 +206,7 @@ func TestInterruptedRunReportsWhatItHas(t *testing.T) {
 	defer cancel()
 	log := logFunc(func(line string) {
 		switch {
-		case strings.Contains(line, "cycles, Memory, MultiLock, 1 client: "):
+		case strings.Contains(line, "cycles, Memory, a Go channel, 1 client: "):
 			// in the middle of the first round with two clients
 			time.AfterFunc(150*time.Millisecond, cancel)
 		case strings.Contains(line, "2 clients: ") && !strings.Contains(line, "not measured"):
@@ -226,7 +226,7 @@ func TestInterruptedRunReportsWhatItHas(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range got.Rows {
-		if r.Section != "cycles" || r.Case != "1 client" || len(r.Rounds) != 2 {
+		if r.Section != "cycles" || r.Store != "Memory" || r.Case != "1 client" || len(r.Rounds) != 2 {
 			t.Errorf("the run has %+v", r)
 		}
 	}
@@ -235,10 +235,12 @@ func TestInterruptedRunReportsWhatItHas(t *testing.T) {
 		gaps = append(gaps, g.What+": "+g.Why)
 	}
 	want := []string{
-		"cycles, Memory, MultiLock, 2 clients: interrupted", "load, Memory: there is no server to count at",
-		"startup, Memory, MultiLock, new client: interrupted", "startup, Memory, MultiLock, connected client: interrupted",
+		"cycles, Memory, MultiLock, 2 clients: interrupted", "cycles, Memory, a Go channel, 2 clients: interrupted",
+		"load, Memory: there is no server to count at",
+		"startup, Memory, MultiLock, new client: interrupted", "startup, Memory, a Go channel, new client: interrupted",
+		"startup, Memory, MultiLock, connected client: interrupted", "startup, Memory, a Go channel, connected client: interrupted",
 	}
-	if len(got.Rows) != 1 || !slices.Equal(gaps, want) {
+	if len(got.Rows) != 2 || !slices.Equal(gaps, want) {
 		t.Errorf("%d rows, and what did not run is\n%s\nwant\n%s", len(got.Rows), strings.Join(gaps, "\n"), strings.Join(want, "\n"))
 	}
 }

@@ -5,6 +5,7 @@ import "github.com/multilock/multilock-go/bench/internal/measure"
 // reasons say why another library can be better. They are printed only where a
 // run finds that it is. Empty fields fit anything; the first that fits counts.
 var reasons = []struct{ section, store, library, text string }{
+	{"", "Memory", "", "the channel is a floor and not a peer: it shows what waking a goroutine from rest, or taking a token from a channel, costs on this machine. An elector has a lease in a store, keeps it alive, publishes changes and ends its work; what it takes beyond the floor is that."},
 	{"cycles", "Redis", "", "a term is four commands in each of two scripts (the server's clock, the record, one write; since when the server is up, or the wake-up of followers) where the lock is one command without a script and a script of two; and an elector keeps its state and can give up a call that hangs, which costs the client more than the lock's bare call."},
 	{"cycles", "PostgreSQL", "", "resigning notifies the followers, and PostgreSQL lets one transaction with a NOTIFY commit at a time; the lock notifies nobody, and its followers wait for a whole lease."},
 	{"cycles", "ZooKeeper", "", "each of a term's two transactions is two writes, one of which raises the fencing token or keeps who led, and a watch is set behind the first; the recipe creates one node, lists it and deletes it."},

@@ -75,6 +75,8 @@ func Cycle(ctx context.Context, c Candidate) error {
 // On lists the rivals on a store, MultiLock first.
 func On(store string) []Rival {
 	switch store {
+	case "memory":
+		return []Rival{multiLock(), goChannel()}
 	case "redis":
 		return []Rival{multiLock(), rueidisLock(), redisLock(), redSync()}
 	case "postgres":
