@@ -31,6 +31,9 @@ type Rival struct {
 	// Poll is about how long a follower sleeps between its attempts, and 0 if the
 	// store wakes it.
 	Poll time.Duration
+	// Settle is how much longer than others a follower needs until the store would
+	// wake it at once.
+	Settle time.Duration
 	// Plain are the commands of a cycle that clients send to Redis beside scripts, in
 	// lower case. None of them may be called in one of the library's scripts.
 	Plain []string

@@ -162,7 +162,7 @@ func handoversIn(ctx context.Context, r rival.Rival, clients []rival.Client, gro
 	sleep(ctx, 4*settle)
 	for range count {
 		// Followers that poll are met at any moment of their sleep.
-		pause := settle
+		pause := settle + r.Settle
 		if r.Poll > 0 {
 			pause += rand.N(2 * r.Poll / time.Duration(len(clients)))
 		}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -180,6 +181,7 @@ func countingProxy(tb proc.TB, target string) *httpCounter {
 	c := &httpCounter{addr: l.Addr().String()}
 	p := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: target})
 	p.Transport = &http.Transport{MaxIdleConnsPerHost: 1000, IdleConnTimeout: time.Minute}
+	p.ErrorLog = log.New(io.Discard, "", 0) // clients that are killed in the middle of an answer
 	p.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.n.Add(1)
