@@ -245,6 +245,18 @@ func TestInterruptedRunReportsWhatItHas(t *testing.T) {
 	}
 }
 
+// An interrupt in the midst of handovers ends them.
+func TestInterruptedHandover(t *testing.T) {
+	for range 5 {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		err := run(ctx, []string{"-stores", "memory", "-sections", "handover", "-candidates", "2"}, io.Discard, testLog{t})
+		cancel()
+		if err == nil || strings.Count(err.Error(), "2 candidates: interrupted") != 2 {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 type logFunc func(string)
 
 func (f logFunc) Write(p []byte) (int, error) {

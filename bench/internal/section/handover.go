@@ -167,7 +167,11 @@ func handoversIn(ctx context.Context, r rival.Rival, clients []rival.Client, gro
 			pause += rand.N(2 * r.Poll / time.Duration(len(clients)))
 		}
 		sleep(ctx, pause)
-		players[leader.who].resign <- struct{}{}
+		select {
+		case players[leader.who].resign <- struct{}{}:
+		case <-ctx.Done(): // the player may be gone
+			return took, context.Cause(ctx)
+		}
 		successor, err := next()
 		if err != nil {
 			return took, err
