@@ -16,7 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/multilock/multilock-go/bench/internal/child"
@@ -32,7 +31,6 @@ func main() {
 		child.Main()
 		return
 	}
-	testing.Init() // for testing.Benchmark, which reads flags of its own
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
@@ -211,11 +209,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		}
 	}
 	for _, name := range c.sections {
-		if ctx.Err() != nil {
-			b.Gap(errInterrupted, "%s", name)
-			continue
-		}
-		measureSection(ctx, b, name)
+		measureSection(ctx, b, name) // after an interrupt it only notes what it would have measured
 	}
 	result.Machine.LoadAfter = loadAverage()
 	result.Took = time.Since(result.Started)
@@ -225,15 +219,11 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err := c.report(result, out); err != nil {
 		return err
 	}
-	if ctx.Err() != nil {
-		return errInterrupted
+	if ctx.Err() != nil { // what was measured before is reported
+		return section.ErrInterrupted
 	}
 	return nil
 }
-
-// errInterrupted is why the sections after an interrupt are missing. What was
-// measured before is reported.
-var errInterrupted = errors.New("interrupted")
 
 func (c config) report(r *measure.Run, out io.Writer) error {
 	if c.out != "" {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/multilock/multilock-go/bench/internal/child"
 	"github.com/multilock/multilock-go/bench/internal/measure"
+	"github.com/multilock/multilock-go/bench/internal/section"
 )
 
 // TestMain is also the child processes of a run.
@@ -56,12 +57,12 @@ func TestAllSections(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []struct{ section, store, library, figure string }{
-		{"handover", "Memory", "MultiLock", "p50 ms"}, {"handover", "File", "MultiLock", "p99 ms"},
+		{"handover", "Memory", "MultiLock", "p50 ms"}, {"handover", "Memory", "a Go channel", "p50 ms"}, {"handover", "File", "MultiLock", "p99 ms"},
 		{"handover", "Kubernetes (stand-in)", "client-go leaderelection", "p50 ms"},
-		{"cycles", "File", "MultiLock", "median /s"}, {"takeover", "File", "MultiLock", "p50 s after the kill"},
+		{"cycles", "File", "MultiLock", "median /s"}, {"cycles", "Memory", "a Go channel", "median /s"}, {"takeover", "File", "MultiLock", "p50 s after the kill"},
 		{"load", "Kubernetes (stand-in)", "client-go leaderelection", "requests /s"},
 		{"scale", "File", "MultiLock", "all moved after s"}, {"scale", "Memory", "MultiLock", "leader: KiB per group"},
-		{"startup", "Memory", "MultiLock", "p50 ms"}, {"calls", "", "MultiLock", "allocations"},
+		{"startup", "Memory", "MultiLock", "p50 ms"}, {"startup", "Memory", "a Go channel", "p50 ms"}, {"calls", "", "MultiLock", "allocations"},
 	} {
 		found := slices.ContainsFunc(got.Rows, func(r measure.Row) bool {
 			v, ok := r.Figure(want.figure)
@@ -158,29 +159,101 @@ func TestMachineIsDescribed(t *testing.T) {
 	}
 }
 
+// A run that is interrupted before it measures anything names every case, and
+// reports none.
 func TestInterruptedRunReportsNothing(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
 	var out bytes.Buffer
-	err := run(ctx, []string{"-stores", "memory", "-sections", "cycles"}, &out, testLog{t})
-	if err == nil || !strings.Contains(err.Error(), "nothing was measured") || out.Len() > 0 {
-		t.Errorf("%v, and %d bytes of report", err, out.Len())
+	err := run(ctx, []string{
+		"-stores", "memory,kubernetes", "-candidates", "2,50", "-clients", "1,16", "-followers", "1,10", "-scale", "1,100",
+	}, &out, testLog{t})
+	if err == nil || out.Len() > 0 {
+		t.Fatalf("%v, and %d bytes of report", err, out.Len())
+	}
+	var want []string
+	for _, l := range []string{"Memory, MultiLock", "Memory, a Go channel", "Kubernetes (stand-in), client-go leaderelection"} {
+		for section, cases := range map[string][]string{
+			"handover": {"2 candidates", "50 candidates"}, "cycles": {"1 client", "16 clients"}, "startup": {"new client", "connected client"},
+		} {
+			for _, c := range cases {
+				want = append(want, section+", "+l+", "+c+": interrupted")
+			}
+		}
+	}
+	for _, c := range []string{
+		"takeover, Kubernetes (stand-in), client-go leaderelection", "load, Kubernetes (stand-in), client-go leaderelection, 1 leader, 1 followers",
+		"load, Kubernetes (stand-in), client-go leaderelection, 1 leader, 10 followers", "scale, Memory, 1 groups", "scale, Memory, 100 groups",
+		"calls, time.Now(), IsLeader(), Term(), Status()", "calls, a change reaches all of 1000 subscribers",
+	} {
+		want = append(want, c+": interrupted")
+	}
+	want = append(want, "takeover, Memory: a store inside one process dies with it", "load, Memory: there is no server to count at")
+	head, list, _ := strings.Cut(err.Error(), "\n")
+	got := strings.Split(strings.ReplaceAll(strings.TrimSpace(list), "- ", ""), "\n")
+	slices.Sort(got)
+	slices.Sort(want)
+	if head != "nothing was measured:" || !slices.Equal(got, want) {
+		t.Errorf("%s\n%s\nwant\n%s", head, strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 
-// What was measured before an interrupt is reported, and the run still fails.
+// What was measured before an interrupt is reported, what was not is named, once,
+// also where only some of the rounds were measured; and the run fails.
 func TestInterruptedRunReportsWhatItHas(t *testing.T) {
+	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	var out bytes.Buffer
 	log := logFunc(func(line string) {
-		if strings.Contains(line, "load, Memory") { // a gap, noted after the cycles
-			cancel()
+		switch {
+		case strings.Contains(line, "cycles, Memory, a Go channel, 1 client: "):
+			// in the middle of the first round with two clients
+			time.AfterFunc(150*time.Millisecond, cancel)
+		case strings.Contains(line, "2 clients: ") && !strings.Contains(line, "not measured"):
+			t.Errorf("measured in spite of the interrupt: %s", line)
 		}
 	})
-	err := run(ctx, []string{"-quick", "-stores", "memory", "-sections", "cycles,load,startup", "-rounds", "1", "-clients", "1"}, &out, log)
-	if !errors.Is(err, errInterrupted) || !strings.Contains(out.String(), "| Memory | 1 client | **MultiLock** |") {
-		t.Errorf("%v, and the report\n%s", err, out.String())
+	err := run(ctx, []string{"-quick", "-stores", "memory", "-sections", "cycles,load,startup", "-rounds", "2", "-clients", "1,2", "-out", dir}, io.Discard, log)
+	if !errors.Is(err, section.ErrInterrupted) {
+		t.Error(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "results.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got measure.Run
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range got.Rows {
+		if r.Section != "cycles" || r.Store != "Memory" || r.Case != "1 client" || len(r.Rounds) != 2 {
+			t.Errorf("the run has %+v", r)
+		}
+	}
+	var gaps []string
+	for _, g := range got.Gaps {
+		gaps = append(gaps, g.What+": "+g.Why)
+	}
+	want := []string{
+		"cycles, Memory, MultiLock, 2 clients: interrupted", "cycles, Memory, a Go channel, 2 clients: interrupted",
+		"load, Memory: there is no server to count at",
+		"startup, Memory, MultiLock, new client: interrupted", "startup, Memory, a Go channel, new client: interrupted",
+		"startup, Memory, MultiLock, connected client: interrupted", "startup, Memory, a Go channel, connected client: interrupted",
+	}
+	if len(got.Rows) != 2 || !slices.Equal(gaps, want) {
+		t.Errorf("%d rows, and what did not run is\n%s\nwant\n%s", len(got.Rows), strings.Join(gaps, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// An interrupt in the midst of handovers ends them.
+func TestInterruptedHandover(t *testing.T) {
+	for range 5 {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		err := run(ctx, []string{"-stores", "memory", "-sections", "handover", "-candidates", "2"}, io.Discard, testLog{t})
+		cancel()
+		if err == nil || strings.Count(err.Error(), "2 candidates: interrupted") != 2 {
+			t.Errorf("%v", err)
+		}
 	}
 }
 

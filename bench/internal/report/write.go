@@ -126,18 +126,23 @@ func about(run *measure.Run) string {
 }
 
 // gaps renews the list of what did not run: sections that ran have their new gaps,
-// the others keep theirs.
+// the others keep theirs with their tables.
 func gaps(text string, run *measure.Run, ran []string) (string, error) {
 	_, old, _, err := parts(text, "gaps")
 	if err != nil {
 		return text, err
 	}
-	merged := measure.Run{Gaps: run.Gaps}
+	merged := measure.Run{Gaps: slices.DeleteFunc(slices.Clone(run.Gaps), func(g measure.Gap) bool {
+		return slices.ContainsFunc(Sections, func(s struct{ Name, Title string }) bool {
+			_, table, _, err := parts(text, s.Name)
+			return g.Of(s.Name) && !slices.Contains(ran, s.Name) && err == nil && table != ""
+		})
+	})}
 	for line := range strings.Lines(old) {
 		what, why, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "- "), ": ")
 		g := measure.Gap{What: what, Why: why}
 		kept := ok && slices.ContainsFunc(Sections, func(s struct{ Name, Title string }) bool { return g.Of(s.Name) && !slices.Contains(ran, s.Name) })
-		if kept && !slices.ContainsFunc(run.Gaps, func(n measure.Gap) bool { return n.What == g.What }) {
+		if kept && !slices.ContainsFunc(merged.Gaps, func(n measure.Gap) bool { return n.What == g.What }) {
 			merged.Gaps = append(merged.Gaps, g)
 		}
 	}

@@ -113,7 +113,7 @@ func (c *redisLockCandidate) Resign(ctx context.Context) error {
 
 func redSync() Rival {
 	return Rival{
-		Library: "redsync", Module: "github.com/go-redsync/redsync/v4", Poll: 150 * time.Millisecond,
+		Library: "redsync", Module: "github.com/go-redsync/redsync/v4", Poll: 150 * time.Millisecond, Plain: []string{"set"},
 		Note: "one server instead of a quorum, its default wait of 50 to 250 ms, tries without end; extended by us every TTL/3, since it does not do so itself",
 		Connect: func(_ context.Context, s Setting) (Client, error) {
 			c := goredis.NewClient(&goredis.Options{Addr: address(s.URL)})

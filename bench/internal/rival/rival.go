@@ -31,6 +31,12 @@ type Rival struct {
 	// Poll is about how long a follower sleeps between its attempts, and 0 if the
 	// store wakes it.
 	Poll time.Duration
+	// Settle is how much longer than others a follower needs until the store would
+	// wake it at once.
+	Settle time.Duration
+	// Plain are the commands of a cycle that clients send to Redis beside scripts, in
+	// lower case. None of them may be called in one of the library's scripts.
+	Plain []string
 	// Note says what was set that is not the library's default.
 	Note string
 	// Connect makes a client: what a process has one of, with its connections.
@@ -75,6 +81,8 @@ func Cycle(ctx context.Context, c Candidate) error {
 // On lists the rivals on a store, MultiLock first.
 func On(store string) []Rival {
 	switch store {
+	case "memory":
+		return []Rival{multiLock(), goChannel()}
 	case "redis":
 		return []Rival{multiLock(), rueidisLock(), redisLock(), redSync()}
 	case "postgres":

@@ -39,24 +39,17 @@ func (b *Bench) handoversOn(ctx context.Context, s *store.Server, candidates int
 	rivals := rival.On(s.Name)
 	all := make([][]time.Duration, len(rivals))
 	rounds := make([][]float64, len(rivals))
-	failed := make([]bool, len(rivals))
-	for range b.Rounds {
-		for i, r := range rivals {
-			if failed[i] || ctx.Err() != nil {
-				continue
-			}
-			took, err := handovers(ctx, r, set, candidates, max(1, b.Options.Handovers/b.Rounds))
-			if err != nil {
-				failed[i] = true
-				b.Gap(err, "handover, %s, %s, %s", s.Title, r.Library, label)
-				continue
-			}
-			all[i] = append(all[i], took...)
-			rounds[i] = append(rounds[i], measure.Quantile(measure.Millis(took), 0.5))
-		}
+	what := func(r rival.Rival) string {
+		return fmt.Sprintf("%s, %s, %s, %s", Handover, s.Title, r.Library, label)
 	}
+	whole := b.inTurn(ctx, rivals, what, func(i int, r rival.Rival) error {
+		took, err := handovers(ctx, r, set, candidates, max(1, b.Options.Handovers/b.Rounds))
+		all[i] = append(all[i], took...)
+		rounds[i] = append(rounds[i], measure.Quantile(measure.Millis(took), 0.5))
+		return err
+	})
 	for i, r := range rivals {
-		if failed[i] || len(all[i]) == 0 {
+		if !whole[i] {
 			continue
 		}
 		ms := measure.Millis(all[i])
@@ -169,12 +162,16 @@ func handoversIn(ctx context.Context, r rival.Rival, clients []rival.Client, gro
 	sleep(ctx, 4*settle)
 	for range count {
 		// Followers that poll are met at any moment of their sleep.
-		pause := settle
+		pause := settle + r.Settle
 		if r.Poll > 0 {
 			pause += rand.N(2 * r.Poll / time.Duration(len(clients)))
 		}
 		sleep(ctx, pause)
-		players[leader.who].resign <- struct{}{}
+		select {
+		case players[leader.who].resign <- struct{}{}:
+		case <-ctx.Done(): // the player may be gone
+			return took, context.Cause(ctx)
+		}
 		successor, err := next()
 		if err != nil {
 			return took, err

@@ -24,7 +24,7 @@ func (b *Bench) Loads(ctx context.Context) {
 	var wg sync.WaitGroup
 	b.each(func(s *store.Server) {
 		if s.Requests == nil {
-			b.Gap(errors.New("there is no server to count at"), "load, %s", s.Title)
+			b.Gap(errors.New("there is no server to count at"), "%s, %s", Load, s.Title)
 			return
 		}
 		wg.Go(func() { b.loadOn(ctx, s) })
@@ -37,9 +37,12 @@ func (b *Bench) loadOn(ctx context.Context, s *store.Server) {
 	for _, n := range b.Followers {
 		label := fmt.Sprintf("1 leader, %d followers", n)
 		for _, r := range rival.On(s.Name) {
-			rate, err := load(ctx, r, b.counted(s), n, b.Window, s)
-			if err != nil {
-				b.Gap(err, "load, %s, %s, %s", s.Title, r.Library, label)
+			var rate float64
+			ok := b.try(ctx, fmt.Sprintf("%s, %s, %s, %s", Load, s.Title, r.Library, label), func() (err error) {
+				rate, err = load(ctx, r, b.counted(s), n, b.Window, s)
+				return err
+			})
+			if !ok {
 				continue
 			}
 			row := row(Load, s, r, label)

@@ -36,7 +36,7 @@ func (b *Bench) Scales(ctx context.Context) {
 				return
 			}
 			if s.Name == "azblob" && n > azblobMost {
-				b.Gap(fmt.Errorf("each group is a request per heartbeat, more than the emulator answers; measured up to %d", azblobMost), "scale, %s, %d groups", s.Title, n)
+				b.Gap(fmt.Errorf("each group is a request per heartbeat, more than the emulator answers; measured up to %d", azblobMost), "%s, %s, %d groups", Scale, s.Title, n)
 				return
 			}
 			if n > few {
@@ -53,8 +53,8 @@ func (b *Bench) scaleOn(ctx context.Context, s *store.Server, r rival.Rival, n i
 	defer s.StopCounting()
 	row := row(Scale, s, r, fmt.Sprintf("%d groups", n))
 	row.X = float64(n)
-	if err := b.scale(ctx, s, n, &row); err != nil {
-		b.Gap(err, "scale, %s, %d groups", s.Title, n)
+	what := fmt.Sprintf("%s, %s, %d groups", Scale, s.Title, n)
+	if !b.try(ctx, what, func() error { return b.scale(ctx, s, n, &row) }) {
 		return
 	}
 	b.add(row)

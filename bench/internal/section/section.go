@@ -5,6 +5,7 @@ package section
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -68,6 +69,40 @@ func (b *Bench) Gap(why error, format string, args ...any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.Run.Gaps = append(b.Run.Gaps, measure.Gap{What: what, Why: why.Error()})
+}
+
+// ErrInterrupted is why all that an interrupt cut off, or kept from beginning, is
+// missing.
+var ErrInterrupted = errors.New("interrupted")
+
+// try measures one case, and reports whether that was done. If not it notes why:
+// measure failed, or the run was interrupted, before or meanwhile.
+func (b *Bench) try(ctx context.Context, what string, measure func() error) bool {
+	var err error
+	if ctx.Err() == nil {
+		err = measure()
+	}
+	if ctx.Err() != nil { // whatever measure made of it
+		err = ErrInterrupted
+	}
+	if err != nil {
+		b.Gap(err, "%s", what)
+	}
+	return err == nil
+}
+
+// inTurn measures rivals in turn, round by round, and tells which of them were
+// measured in all rounds; the others are noted, and have no further turn.
+func (b *Bench) inTurn(ctx context.Context, rivals []rival.Rival, what func(rival.Rival) string, measure func(i int, r rival.Rival) error) []bool {
+	whole := make([]bool, len(rivals))
+	for round := range b.Rounds {
+		for i, r := range rivals {
+			if round == 0 || whole[i] {
+				whole[i] = b.try(ctx, what(r), func() error { return measure(i, r) })
+			}
+		}
+	}
+	return whole
 }
 
 // setting is how clients reach a store.

@@ -35,25 +35,18 @@ func (b *Bench) startupOn(ctx context.Context, s *store.Server, warm bool) {
 	}
 	rivals := rival.On(s.Name)
 	all, rounds := make([][]float64, len(rivals)), make([][]float64, len(rivals))
-	failed := make([]bool, len(rivals))
-	for range b.Rounds {
-		for i, r := range rivals {
-			if failed[i] || ctx.Err() != nil {
-				continue
-			}
-			took, err := startups(ctx, r, b.setting(s), warm)
-			if err != nil {
-				failed[i] = true
-				b.Gap(err, "start-up, %s, %s, %s", s.Title, r.Library, label)
-				continue
-			}
-			ms := measure.Millis(took)
-			all[i] = append(all[i], ms...)
-			rounds[i] = append(rounds[i], measure.Quantile(ms, 0.5))
-		}
+	what := func(r rival.Rival) string {
+		return fmt.Sprintf("%s, %s, %s, %s", Startup, s.Title, r.Library, label)
 	}
+	whole := b.inTurn(ctx, rivals, what, func(i int, r rival.Rival) error {
+		took, err := startups(ctx, r, b.setting(s), warm)
+		ms := measure.Millis(took)
+		all[i] = append(all[i], ms...)
+		rounds[i] = append(rounds[i], measure.Quantile(ms, 0.5))
+		return err
+	})
 	for i, r := range rivals {
-		if failed[i] || len(all[i]) == 0 {
+		if !whole[i] {
 			continue
 		}
 		row := row(Startup, s, r, label)

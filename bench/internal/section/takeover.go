@@ -29,7 +29,7 @@ func (b *Bench) Takeovers(ctx context.Context) {
 	var wg sync.WaitGroup
 	b.each(func(s *store.Server) {
 		if s.Name == "memory" {
-			b.Gap(errInProcess, "takeover, %s", s.Title)
+			b.Gap(errInProcess, "%s, %s", Takeover, s.Title)
 			return
 		}
 		for _, r := range rival.On(s.Name) {
@@ -44,14 +44,16 @@ func (b *Bench) takeoversOf(ctx context.Context, s *store.Server, r rival.Rival)
 	var killed, beyond []time.Duration
 	var rounds []float64
 	for range b.Kills {
-		k, bey, err := takeovers(ctx, r, set, b.Groups)
-		if err != nil {
-			b.Gap(err, "takeover, %s, %s", s.Title, r.Library)
+		ok := b.try(ctx, fmt.Sprintf("%s, %s, %s", Takeover, s.Title, r.Library), func() error {
+			k, bey, err := takeovers(ctx, r, set, b.Groups)
+			killed, beyond = append(killed, k...), append(beyond, bey...)
+			// Without the time that the follower took to join, which is no part of it.
+			rounds = append(rounds, measure.Quantile(measure.Millis(bey), 0.5)+float64(set.TTL.Milliseconds()))
+			return err
+		})
+		if !ok {
 			return
 		}
-		killed, beyond = append(killed, k...), append(beyond, bey...)
-		// Without the time that the follower took to join, which is no part of it.
-		rounds = append(rounds, measure.Quantile(measure.Millis(bey), 0.5)+float64(set.TTL.Milliseconds()))
 	}
 	row := row(Takeover, s, r, fmt.Sprintf("%d groups", b.Groups))
 	kms, bms := measure.Millis(killed), measure.Millis(beyond)
@@ -63,11 +65,13 @@ func (b *Bench) takeoversOf(ctx context.Context, s *store.Server, r rival.Rival)
 		{Name: "p50 ms beyond", Value: measure.Quantile(bms, 0.5)}, {Name: "p99 ms beyond", Value: measure.Quantile(bms, 0.99)},
 	}
 	if r.Ours {
-		if d, err := declared(ctx, set); err != nil {
-			b.Gap(err, "takeover, %s: what is declared", s.Title)
-		} else {
-			row.Figures = append(row.Figures, measure.Figure{Name: "declared ms beyond, at most", Value: float64((d - ttl).Milliseconds())})
-		}
+		b.try(ctx, fmt.Sprintf("%s, %s, what is declared", Takeover, s.Title), func() error {
+			d, err := declared(ctx, set)
+			if err == nil {
+				row.Figures = append(row.Figures, measure.Figure{Name: "declared ms beyond, at most", Value: float64((d - ttl).Milliseconds())})
+			}
+			return err
+		})
 	}
 	row.Rounds = rounds
 	b.add(row)

@@ -7,10 +7,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +20,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/multilock/multilock-go/testservers/proc"
 )
@@ -102,6 +105,43 @@ func fromClient(line []byte) bool {
 	return ok && !strings.HasSuffix(source, " lua")
 }
 
+// commandTime asks INFO commandstats. The time of a script contains that of the
+// commands which it calls; these are listed under their own names as well, so that
+// only scripts may be added up, and commands that no script calls.
+func commandTime(tb proc.TB, addr string) func(context.Context, []string) (time.Duration, error) {
+	c := goredis.NewClient(&goredis.Options{Addr: addr, DisableIdentity: true})
+	tb.Cleanup(func() { _ = c.Close() })
+	return func(ctx context.Context, commands []string) (time.Duration, error) {
+		text, err := c.Info(ctx, "commandstats").Result()
+		if err != nil {
+			return 0, err
+		}
+		return usecOf(text, append([]string{"eval", "evalsha"}, commands...))
+	}
+}
+
+// usecOf adds up the times of commands in INFO commandstats, whose lines are such as
+//
+//	cmdstat_evalsha:calls=2,usec=57,usec_per_call=28.50,rejected_calls=0,failed_calls=0
+//
+// A command that was never called has none.
+func usecOf(text string, commands []string) (sum time.Duration, err error) {
+	for line := range strings.Lines(text) {
+		name, fields, ok := strings.Cut(strings.TrimPrefix(line, "cmdstat_"), ":")
+		if !ok || !slices.Contains(commands, name) {
+			continue
+		}
+		_, usec, _ := strings.Cut(fields, ",usec=")
+		usec, _, _ = strings.Cut(usec, ",")
+		n, err := strconv.ParseInt(usec, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", strings.TrimSpace(line), err)
+		}
+		sum += time.Duration(n) * time.Microsecond
+	}
+	return sum, nil
+}
+
 // statements counts by pg_stat_statements, without what this function asks.
 func statements(tb proc.TB, dsn string) (count func(context.Context) (float64, error), version string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -141,6 +181,7 @@ func countingProxy(tb proc.TB, target string) *httpCounter {
 	c := &httpCounter{addr: l.Addr().String()}
 	p := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: target})
 	p.Transport = &http.Transport{MaxIdleConnsPerHost: 1000, IdleConnTimeout: time.Minute}
+	p.ErrorLog = log.New(io.Discard, "", 0) // clients that are killed in the middle of an answer
 	p.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.n.Add(1)

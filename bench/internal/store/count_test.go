@@ -46,6 +46,23 @@ grpc_server_msg_received_total_other{a="e"} 100
 	}
 }
 
+func TestTimeOfCommands(t *testing.T) {
+	const info = "# Commandstats\r\n" +
+		"cmdstat_set:calls=2,usec=28,usec_per_call=14.00,rejected_calls=0,failed_calls=0\r\n" +
+		"cmdstat_evalsha:calls=3,usec=1821,usec_per_call=607.00,rejected_calls=0,failed_calls=0\r\n" +
+		"cmdstat_client|set:calls=1,usec=5000,usec_per_call=5000.00,rejected_calls=0,failed_calls=0\r\n"
+	for want, commands := range map[time.Duration][]string{
+		1821 * time.Microsecond: {"eval", "evalsha"}, 1849 * time.Microsecond: {"evalsha", "set"}, 0: {"get"},
+	} {
+		if got, err := usecOf(info, commands); got != want || err != nil {
+			t.Errorf("%v: %v, want %v; %v", commands, got, want, err)
+		}
+	}
+	if _, err := usecOf("cmdstat_get:calls=1\r\n", []string{"get"}); err == nil {
+		t.Error("a line without a time counts as none")
+	}
+}
+
 func TestUnknownStore(t *testing.T) {
 	if _, err := Start("mysql"); err == nil || !strings.Contains(err.Error(), "redis") {
 		t.Errorf("%v", err)

@@ -39,7 +39,7 @@ func redis(tb proc.TB, s *Server) {
 	m := monitor(tb, server.Addr)
 	s.Unit = "commands, those inside scripts not counted"
 	s.Settled = time.Now().Add(redisGrace)
-	s.Requests, s.StopCounting = m.count, m.stop
+	s.Requests, s.StopCounting, s.Worked = m.count, m.stop, commandTime(tb, server.Addr)
 }
 
 func postgres(tb proc.TB, s *Server) {

@@ -29,6 +29,9 @@ type Server struct {
 	// them is. Requests is nil for stores that have no server.
 	Requests func(ctx context.Context) (float64, error)
 	Unit     string
+	// Worked is how long the server has executed, so far, scripts and commands of
+	// these names. It is nil for stores that do not tell.
+	Worked func(ctx context.Context, commands []string) (time.Duration, error)
 	// Settled is when the store behaves as it does later; measuring starts after it.
 	Settled time.Time
 	// StopCounting says that nobody asks Requests for a while.
