@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -138,49 +137,6 @@ func (w *watch) Close() error {
 	}
 	w.wg.Wait()
 	return nil
-}
-
-// Followers that are all woken at once stand in each other's way: the attempt that
-// wins is served among all the others. So, of many, about so many at a time are
-// woken, a turn apart, as long as that takes no more than so many turns. A turn is
-// a millisecond, since an idle process does not measure shorter ones.
-const (
-	atATime   = 4
-	mostTurns = 10
-	aTurn     = time.Millisecond
-)
-
-// turn is how long to keep back a wake-up whose message is payload: it tells how
-// many followers hear it, or nothing that can be used, if it was sent for the first
-// time or by somebody else. Each takes any turn, so that no one is favoured.
-func turn(payload string) time.Duration {
-	n, err := strconv.Atoi(payload)
-	if err != nil {
-		return 0
-	}
-	return time.Duration(rand.IntN(min(max(n/atATime, 1), mostTurns))) * aTurn
-}
-
-// wake passes a wake-up on after d, unless its watch has ended by then: whoever has
-// watched anew since looks after that.
-func (w *watch) wake(group string, d time.Duration) {
-	if d == 0 {
-		w.sink.Wake(group)
-		return
-	}
-	w.mu.Lock()
-	g := w.groups[group]
-	w.mu.Unlock()
-	w.wg.Add(1) // Close waits: nothing is passed on after it
-	time.AfterFunc(d, func() {
-		defer w.wg.Done()
-		w.mu.Lock()
-		same := w.groups[group] == g && !w.closed
-		w.mu.Unlock()
-		if same {
-			w.sink.Wake(group)
-		}
-	})
 }
 
 // place puts a group on the feed that hears of it.
