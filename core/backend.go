@@ -204,7 +204,8 @@ type Stats struct {
 	Wakes uint64
 	// Dropped counts log records and observations lost to a blocked receiver.
 	Dropped uint64
-	// LiveTerms is the number of terms being renewed, Watched of groups watched.
+	// LiveTerms is the number of terms being renewed, Watched of groups whose wake-ups
+	// come.
 	LiveTerms, Watched int
 }
 

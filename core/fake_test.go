@@ -16,7 +16,7 @@ import (
 type fakeStore struct {
 	mu     sync.Mutex
 	groups map[string]*fakeGroup
-	sinks  map[driver.Sink]bool
+	sinks  map[driver.Sink]map[string]bool // the groups each watches
 	log    []string
 
 	// hooks, called before (and for the *Reply ones after) the operation; an error
@@ -24,6 +24,7 @@ type fakeStore struct {
 	onAcquire, onAcquireReply func(driver.AcquireRequest) error
 	onRenew, onRenewReply     func(driver.RenewRequest) error
 	onResign, onResignReply   func(driver.Term) error
+	onAdd                     func(group string) error
 }
 
 type fakeGroup struct {
@@ -34,7 +35,7 @@ type fakeGroup struct {
 }
 
 func newFakeStore() *fakeStore {
-	return &fakeStore{groups: map[string]*fakeGroup{}, sinks: map[driver.Sink]bool{}}
+	return &fakeStore{groups: map[string]*fakeGroup{}, sinks: map[driver.Sink]map[string]bool{}}
 }
 
 // set changes hooks of a store in use.
@@ -188,8 +189,10 @@ func (d *fakeDriver) resign(t driver.Term) error {
 	}
 	g.until, g.lastResigned = time.Time{}, t.Nonce
 	var sinks []driver.Sink
-	for k := range d.s.sinks {
-		sinks = append(sinks, k)
+	for k, watched := range d.s.sinks {
+		if watched[t.Group] {
+			sinks = append(sinks, k)
+		}
 	}
 	d.s.mu.Unlock()
 	for _, k := range sinks {
@@ -224,7 +227,7 @@ type pushing struct{ *fakeDriver }
 func (p pushing) Watch(ctx context.Context, sink driver.Sink) (driver.Subscription, error) {
 	p.s.mu.Lock()
 	defer p.s.mu.Unlock()
-	p.s.sinks[sink] = true
+	p.s.sinks[sink] = map[string]bool{}
 	return &fakeSub{p.s, sink}, nil
 }
 
@@ -233,8 +236,22 @@ type fakeSub struct {
 	sink driver.Sink
 }
 
-func (x *fakeSub) Add(context.Context, string) error { return nil }
-func (x *fakeSub) Remove(string)                     {}
+func (x *fakeSub) Add(_ context.Context, group string) error {
+	if err := hook(x.s, &x.s.onAdd, group); err != nil {
+		return err
+	}
+	x.s.mu.Lock()
+	defer x.s.mu.Unlock()
+	x.s.sinks[x.sink][group] = true
+	return nil
+}
+
+func (x *fakeSub) Remove(group string) {
+	x.s.mu.Lock()
+	defer x.s.mu.Unlock()
+	delete(x.s.sinks[x.sink], group)
+}
+
 func (x *fakeSub) Close() error {
 	x.s.mu.Lock()
 	defer x.s.mu.Unlock()

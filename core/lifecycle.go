@@ -326,12 +326,13 @@ func (e *Elector) TryAcquire(ctx context.Context) (bool, error) {
 	}
 }
 
-// watchLater joins the watch unless the run is over.
+// watchLater asks for wake-ups unless the run is over.
 func (r *run) watchLater() {
 	r.e.mu.Lock()
 	defer r.e.mu.Unlock()
 	if r.e.run == r {
 		r.e.b.watch.join(r)
+		r.e.b.watch.ask(r.group())
 	}
 }
 
@@ -348,10 +349,6 @@ func (e *Elector) tryOnce(ctx context.Context) (bool, error) {
 		if l := r.won(c, a); l != nil {
 			r.attempted.Store(true)
 			e.b.hands.run(func() {
-				// All that a watch can do for this term is to tell of its loss earlier than a
-				// renewal; for one that is given back at once it would only be work.
-				t := e.b.clock.AfterFunc(l.heartbeat(), r.watchLater)
-				defer t.Stop()
 				err, _ := r.perform(l, r.wait)
 				r.finish(err)
 			})

@@ -158,7 +158,7 @@ func (x *campaigning) next() step {
 			e.logStart()
 			r.timer = e.b.clock.AfterFunc(maxWait, r.signal) // here, not on the stack that sleeps
 		}
-		r.follow()
+		e.b.watch.join(r) // before the attempt: no wake-up after it is missed
 		x.c = &candidate{nonce: r.newNonce()}
 	}
 	if cause := r.stopAsked(); cause != nil {
@@ -211,23 +211,6 @@ func (x *campaigning) next() step {
 	return step{delay: delay}
 }
 
-// follow subscribes to wake-ups, before the first attempt: a resignation in
-// between is then heard of.
-func (r *run) follow() {
-	e := r.e
-	ready := e.b.watch.join(r)
-	if ready == nil || r.attempted.Load() {
-		return
-	}
-	t := e.b.clock.AfterFunc(min(e.o.LockTimeout, time.Second), r.signal)
-	select {
-	case <-ready:
-	case <-r.wake:
-	case <-r.stopping:
-	}
-	t.Stop()
-}
-
 // judge decides what follows a failed attempt: how long to wait, or an error that
 // ends the campaign.
 func (r *run) judge(a *acquireCall, fails *int) (time.Duration, error) {
@@ -257,8 +240,8 @@ func (r *run) untilNext(rec Record) time.Duration {
 	e, info := r.e, r.e.b.info
 	jitter := time.Duration(e.b.clock.Int64N(int64(e.o.Spread) + 1))
 	pushes := e.b.watch.pushes(e.o.Group)
-	if !pushes {
-		e.b.watch.retry(e.o.Group)
+	if !pushes { // once it does, there is another attempt: this one may have missed something
+		e.b.watch.ask(e.o.Group)
 	}
 	switch {
 	case info.PollDivisor > 0:

@@ -6,9 +6,18 @@ import (
 	"time"
 )
 
+// watchDelay is how long a term of TryAcquire lasts before a watch is asked for.
+const watchDelay = 100 * time.Millisecond
+
 // perform runs the work of a term in the calling goroutine. It reports whether
 // the run is over, and its error then.
 func (r *run) perform(l *live, work func(context.Context, Term) error) (err error, over bool) {
+	// A store that ends a term by itself tells of it in the way of wake-ups.
+	if !r.manual {
+		r.e.b.watch.ask(r.group())
+	} else { // for a term that is given back at once it would only be work
+		defer r.e.b.clock.AfterFunc(min(watchDelay, l.heartbeat()), r.watchLater).Stop()
+	}
 	returned := false
 	defer func() {
 		if returned {
@@ -20,7 +29,18 @@ func (r *run) perform(l *live, work func(context.Context, Term) error) (err erro
 	}()
 	err = work(l.ctx, l.term)
 	returned = true
-	own := r.workDone(l)
+	var own bool
+	if r.manual { // in a goroutine that is used again already
+		own = r.workDone(l)
+	} else {
+		// Not on this stack, which a follower keeps, and which would grow here first.
+		done := make(chan struct{})
+		r.e.b.hands.run(func() {
+			defer close(done)
+			own = r.workDone(l)
+		})
+		<-done
+	}
 
 	e := r.e
 	e.mu.Lock()

@@ -3,6 +3,7 @@ package multilock
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -28,7 +29,6 @@ type watch struct {
 type watched struct {
 	runs  []*run // nearly always one
 	state watchState
-	ready chan struct{} // closed when an Add under way has ended
 }
 
 type watchState int8
@@ -46,9 +46,9 @@ func (w *watch) init(b *Backend) {
 	w.watcher, _ = b.drv.(driver.Watcher)
 }
 
-// join registers a run. The channel is closed when the watch of its group is in
-// force or has failed; nil means that there is nothing to wait for.
-func (w *watch) join(r *run) <-chan struct{} {
+// join registers a run: wake-ups of its group reach it as soon as, and as long as,
+// the store is asked for them. It does no I/O.
+func (w *watch) join(r *run) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	g := w.groups[r.group()]
@@ -59,33 +59,23 @@ func (w *watch) join(r *run) <-chan struct{} {
 	if !slices.Contains(g.runs, r) { // it joins again with each campaign
 		g.runs = append(g.runs, r)
 	}
-	return w.addLocked(r.group(), g)
 }
 
-// retry asks again for a watch that failed; it is called once per attempt.
-func (w *watch) retry(group string) {
+// ask asks the store for the wake-ups of a group that a run has joined, unless
+// they come or are asked for already. It is called once per attempt, since an
+// earlier one may have failed, and does not wait.
+func (w *watch) ask(group string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if g := w.groups[group]; g != nil {
-		w.addLocked(group, g)
+	g := w.groups[group]
+	if g == nil || w.watcher == nil || g.state != watchOff {
+		return
 	}
-}
-
-func (w *watch) addLocked(group string, g *watched) <-chan struct{} {
-	if w.watcher == nil || g.state == watchOn {
-		return nil
-	}
-	if g.state == watchAdding {
-		return g.ready
-	}
-	g.state, g.ready = watchAdding, make(chan struct{})
+	g.state = watchAdding
 	c := newCall(watchLimit, func(ctx context.Context) { w.added(group, g, w.add(ctx, group)) })
 	if w.lane.submit(c, false) != nil {
 		g.state = watchOff
-		close(g.ready)
-		return nil
 	}
-	return g.ready
 }
 
 // add opens the subscription if need be and adds the group to it.
@@ -124,8 +114,6 @@ const watchLimit = 10 * time.Second
 func (w *watch) added(group string, g *watched, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	close(g.ready)
-	g.ready = nil // who waits has it; ten thousand groups need not keep theirs
 	if err != nil {
 		g.state = watchOff
 		if len(g.runs) == 0 {
@@ -195,19 +183,28 @@ func (w *watch) pushes(group string) bool {
 func (w *watch) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.groups)
+	n := 0
+	for _, g := range w.groups {
+		if g.state == watchOn {
+			n++
+		}
+	}
+	return n
 }
 
 // Wake implements driver.Sink.
 func (w *watch) Wake(group string) {
 	w.b.stats.wakes.Add(1)
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	if g := w.groups[group]; g != nil {
 		for _, r := range g.runs {
 			r.signal()
 		}
 	}
+	w.mu.Unlock()
+	// The driver goes on to look for its next message, in cold code if this was the
+	// first for a while. Whom this one woke shall not wait for that on the same thread.
+	runtime.Gosched()
 }
 
 // WakeAll implements driver.Sink.
