@@ -162,7 +162,7 @@ func (f *feed) receive() {
 		switch m := msg.(type) {
 		case *goredis.Message:
 			if group, ok := f.w.group(m.Channel); ok {
-				f.w.sink.Wake(group)
+				f.w.wake(group, turn(m.Payload))
 			}
 		case *goredis.Subscription:
 			group, ok := f.w.group(m.Channel)

@@ -2,7 +2,8 @@
 -- one script at a time, so all of them avoid what a common path can do without:
 -- formats, tables, commands.
 --
--- A group is one hash: nonce, holder, token, expiry, ttl, since, meta, resigned.
+-- A group is one hash: nonce, holder, token, expiry, ttl, since, meta, resigned,
+-- heard (by how many, the last wake-up; records of older builds lack it).
 -- Times are microseconds of the server's clock. They stay below 2^53, so Lua's
 -- numbers hold them exactly; only tostring would round them, hence whole().
 -- A token may lie anywhere in 63 bits and is kept as text.
