@@ -32,6 +32,7 @@ type lane struct {
 type call struct {
 	limit   time.Duration // how long it may run, counted from its start; 0 means no limit
 	acquire *acquireCall  // set if it may be joined with others into a batch
+	alone   bool          // it was in a batch, and is to be sent by itself
 	do      func(ctx context.Context)
 	// late is called if the call ends, or starts, after it was given up; done is not
 	// closed by it then. It may be nil.
@@ -39,11 +40,10 @@ type call struct {
 	// after is called once when the call has ended or was given up. It may be nil.
 	after func()
 
-	mu       sync.Mutex
-	state    callState
-	cancel   func()        // gives the running call up
-	done     chan struct{} // closed when the call has ended or was given up
-	returned bool          // the driver has returned
+	mu     sync.Mutex
+	state  callState
+	cancel func()        // gives the running call up
+	done   chan struct{} // closed when the call has ended or was given up
 }
 
 type callState int8
@@ -111,7 +111,7 @@ func (l *lane) take() []*call {
 	var batch []*call
 	for len(l.queue) > 0 && l.running-min(l.stuck, maxStuck) <= l.limit {
 		c := l.queue[0]
-		if len(batch) > 0 && (batch[0].acquire == nil || c.acquire == nil || len(batch) >= l.b.acquireBatch) {
+		if len(batch) > 0 && (!batch[0].joins() || !c.joins() || len(batch) >= l.b.acquireBatch) {
 			break // only acquires share a round trip
 		}
 		l.queue[0] = nil
@@ -137,15 +137,17 @@ func (l *lane) run(batch []*call) {
 	first := batch[0]
 	ctx, cancel := context.WithCancel(l.b.ctx)
 	defer cancel()
-	hung := false // under first.mu: this worker counts as stuck
+	var mu sync.Mutex // guards the following
+	returned := false // the driver has
+	hung := false     // this worker counts as stuck
 	giveUp := func() {
 		for _, c := range batch {
 			c.end(callGivenUp)
 		}
 		cancel()
-		first.mu.Lock()
-		defer first.mu.Unlock()
-		if !first.returned && !hung {
+		mu.Lock()
+		defer mu.Unlock()
+		if !returned && !hung {
 			hung = true
 			l.mark(1)
 		}
@@ -168,19 +170,44 @@ func (l *lane) run(batch []*call) {
 	} else {
 		l.b.acquireMany(ctx, batch)
 	}
-	first.mu.Lock()
-	first.returned = true
+	mu.Lock()
+	returned = true
 	back := hung
-	first.mu.Unlock()
+	mu.Unlock()
 	if back {
 		l.mark(-1)
 	}
 	for _, c := range batch {
-		if !c.end(callDone) && c.late != nil {
+		if len(batch) > 1 && c.alone {
+			l.again(c)
+		} else if !c.end(callDone) && c.late != nil {
 			c.late()
 		}
 	}
 }
+
+// again queues a call of a batch that has sent nothing for it, unless it was given
+// up. Its time begins anew.
+func (l *lane) again(c *call) {
+	l.mu.Lock()
+	c.mu.Lock()
+	queued := c.state == callRunning && !l.closed
+	if queued {
+		c.state = callQueued
+	}
+	c.mu.Unlock()
+	if queued {
+		l.queue = append(l.queue, c)
+		l.spawn()
+	}
+	l.mu.Unlock()
+	if !queued {
+		c.end(callDone) // without an answer
+	}
+}
+
+// joins reports whether c may share a round trip.
+func (c *call) joins() bool { return c.acquire != nil && !c.alone }
 
 // close refuses new calls. Calls under way can be waited for through l.busy.
 func (l *lane) close() {
@@ -253,8 +280,9 @@ type acquireCall struct {
 	err   error
 }
 
-// acquireMany makes several attempts in one round trip: all of them if the
-// driver can, or else a read of all groups and an attempt for those that are free.
+// acquireMany makes several attempts in one round trip: all of them if the driver
+// can, or else a read of all groups. Those that are free are then tried one by one:
+// an attempt that waited for hundreds before it would have no time left.
 func (b *Backend) acquireMany(ctx context.Context, batch []*call) {
 	t0, start := readInstant(b.clock), time.Now()
 	reqs := make([]driver.AcquireRequest, len(batch))
@@ -295,9 +323,9 @@ func (b *Backend) acquireMany(ctx context.Context, batch []*call) {
 		a := c.acquire
 		if rec, ok := held[a.req.Group]; ok && a.fresh {
 			a.err = &driver.HeldError{Record: rec}
-			continue
+		} else {
+			c.alone = true
 		}
-		b.acquireOne(ctx, a)
 	}
 }
 
