@@ -177,7 +177,8 @@ func (p *Process) Leads(ctx context.Context, n int) (map[string]time.Time, error
 	return out, err
 }
 
-// Follows waits until the child has heard of a leader of every group.
+// Follows waits until the child has heard of a leader of every group, be it itself,
+// and is promised all wake-ups that there are.
 func (p *Process) Follows(ctx context.Context) error {
 	return p.wait(ctx, "it followed every group", func() bool { return p.following })
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/multilock/multilock-go/bench/internal/rival"
 	multilock "github.com/multilock/multilock-go/core"
+	"github.com/multilock/multilock-go/core/driver"
 )
 
 // Main is the child: it takes part in elections until its parent is gone.
@@ -115,6 +116,10 @@ func (w *worker) electors(ctx context.Context, t Task) error {
 			for e.Status().LeaderSeen.IsZero() {
 				time.Sleep(10 * time.Millisecond)
 			}
+		}
+		// What a store that pushes has not promised yet is still being asked for.
+		for _, pushes := b.Driver().(driver.Watcher); pushes && b.Stats().Watched < len(electors); {
+			time.Sleep(10 * time.Millisecond)
 		}
 		w.tell(event{Following: true})
 	}()

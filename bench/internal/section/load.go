@@ -100,7 +100,7 @@ func load(ctx context.Context, r rival.Rival, set rival.Setting, followers int, 
 			}
 		})
 	}
-	sleep(ctx, time.Second) // followers have found out that they are
+	sleep(ctx, set.TTL/2) // followers have found out that they are, and the leader has renewed
 	before, err := s.Requests(ctx)
 	if err != nil {
 		return 0, err

@@ -85,6 +85,9 @@ func (b *Bench) scale(ctx context.Context, s *store.Server, n int, row *measure.
 		return fmt.Errorf("the leader: %w", err)
 	}
 	put("all led after s", time.Since(begin).Seconds())
+	if err := leader.Follows(ctx); err != nil {
+		return fmt.Errorf("the leader: %w", err)
+	}
 	processes := []*child.Process{leader}
 	alone := s.Name == "memory" // which nobody else can reach
 	if !alone {
@@ -98,7 +101,7 @@ func (b *Bench) scale(ctx context.Context, s *store.Server, n int, row *measure.
 		}
 		processes = append(processes, follower)
 	}
-	sleep(ctx, 2*time.Second)
+	sleep(ctx, set.TTL/2) // the first renewal may make sure of more than later ones
 	if err := b.steady(ctx, s, n, processes, put); err != nil {
 		return err
 	}
