@@ -96,7 +96,7 @@ func (b *bells) ended(group string, nonce driver.Nonce, resigned bool) {
 			g.expires = time.Time{}
 			wake = g.watched
 		}
-		b.startPoller()
+		b.startPoller(g)
 		b.drop(g)
 	}
 	b.mu.Unlock()
@@ -112,7 +112,7 @@ func (b *bells) held(group string, remaining time.Duration) {
 	if g := b.groups[group]; g != nil {
 		g.expires = time.Now().Add(remaining)
 		g.notify()
-		b.startPoller() // a term of ours may have ended untold
+		b.startPoller(g) // a term of ours may have ended untold
 	}
 }
 
@@ -162,7 +162,7 @@ func (b *bells) serve(g *bell) {
 		b.done.Add(1)
 		go b.loop(g)
 	}
-	b.startPoller()
+	b.startPoller(g)
 }
 
 // leading returns until when a term of ours lasts. The caller holds mu.
@@ -200,7 +200,7 @@ func (b *bells) setMute(g *bell, mute bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	g.mute = mute
-	b.startPoller()
+	b.startPoller(g)
 }
 
 // wake tells the electors of the group to try again.

@@ -69,10 +69,11 @@ func (s *subscription) Close() error {
 	return nil
 }
 
-// startPoller runs the poller while there are watched groups without a bell. The
-// caller holds mu.
-func (b *bells) startPoller() {
-	if b.poll || b.closed || len(b.silent()) == 0 {
+// startPoller runs the poller if g, of which something has changed, is a watched
+// group without a bell; it goes on while there are any. To look at all groups here
+// would cost the square of their number. The caller holds mu.
+func (b *bells) startPoller(g *bell) {
+	if b.poll || b.closed || !g.silent(time.Now()) {
 		return
 	}
 	b.poll = true
@@ -80,13 +81,20 @@ func (b *bells) startPoller() {
 	go b.poller()
 }
 
-// silent lists the watched groups for which no bell rings. While a term of ours
-// lasts there is nothing to hear of but its end, which ended tells. The caller
-// holds mu.
+// silent reports whether the group is watched and no bell rings for it. While a
+// term of ours lasts there is nothing to hear of but its end, which ended tells.
+// The caller holds mu.
+func (g *bell) silent(now time.Time) bool {
+	_, leading := g.leading(now)
+	return g.watched && !leading && (!g.slot || g.mute)
+}
+
+// silent lists the silent groups. The caller holds mu.
 func (b *bells) silent() []string {
 	var groups []string
+	now := time.Now()
 	for name, g := range b.groups {
-		if _, leading := g.leading(time.Now()); g.watched && !leading && (!g.slot || g.mute) {
+		if g.silent(now) {
 			groups = append(groups, name)
 		}
 	}
