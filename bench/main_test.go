@@ -174,7 +174,7 @@ func TestInterruptedRunReportsNothing(t *testing.T) {
 	var want []string
 	for _, l := range []string{"Memory, MultiLock", "Memory, a Go channel", "Kubernetes (stand-in), client-go leaderelection"} {
 		for section, cases := range map[string][]string{
-			"handover": {"2 candidates", "50 candidates"}, "cycles": {"1 client", "16 clients"}, "startup": {"new client", "connected client"},
+			"handover": {"2 candidates", "50 candidates"}, "cycles": {"1 client", "16 clients"}, "startup": {"new client", "connected client", "connected client, a group never led before"},
 		} {
 			for _, c := range cases {
 				want = append(want, section+", "+l+", "+c+": interrupted")
@@ -239,6 +239,7 @@ func TestInterruptedRunReportsWhatItHas(t *testing.T) {
 		"load, Memory: there is no server to count at",
 		"startup, Memory, MultiLock, new client: interrupted", "startup, Memory, a Go channel, new client: interrupted",
 		"startup, Memory, MultiLock, connected client: interrupted", "startup, Memory, a Go channel, connected client: interrupted",
+		"startup, Memory, MultiLock, connected client, a group never led before: interrupted", "startup, Memory, a Go channel, connected client, a group never led before: interrupted",
 	}
 	if len(got.Rows) != 2 || !slices.Equal(gaps, want) {
 		t.Errorf("%d rows, and what did not run is\n%s\nwant\n%s", len(got.Rows), strings.Join(gaps, "\n"), strings.Join(want, "\n"))
