@@ -48,14 +48,7 @@ func TestAllSections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(filepath.Join(dir, "results.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got measure.Run
-	if err := json.Unmarshal(text, &got); err != nil {
-		t.Fatal(err)
-	}
+	got := results(t, dir)
 	for _, want := range []struct{ section, store, library, figure string }{
 		{"handover", "Memory", "MultiLock", "p50 ms"}, {"handover", "Memory", "a Go channel", "p50 ms"}, {"handover", "File", "MultiLock", "p99 ms"},
 		{"handover", "Kubernetes (stand-in)", "client-go leaderelection", "p50 ms"},
@@ -198,6 +191,19 @@ func TestInterruptedRunReportsNothing(t *testing.T) {
 	}
 }
 
+// results reads what a run has written into dir.
+func results(t *testing.T, dir string) (got measure.Run) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "results.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
 // What was measured before an interrupt is reported, what was not is named, once,
 // also where only some of the rounds were measured; and the run fails.
 func TestInterruptedRunReportsWhatItHas(t *testing.T) {
@@ -217,14 +223,7 @@ func TestInterruptedRunReportsWhatItHas(t *testing.T) {
 	if !errors.Is(err, section.ErrInterrupted) {
 		t.Error(err)
 	}
-	text, err := os.ReadFile(filepath.Join(dir, "results.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got measure.Run
-	if err := json.Unmarshal(text, &got); err != nil {
-		t.Fatal(err)
-	}
+	got := results(t, dir)
 	for _, r := range got.Rows {
 		if r.Section != "cycles" || r.Store != "Memory" || r.Case != "1 client" || len(r.Rounds) != 2 {
 			t.Errorf("the run has %+v", r)

@@ -2,13 +2,16 @@ package report
 
 import "github.com/multilock/multilock-go/bench/internal/measure"
 
+// redisTerm is what a cycle of ours is on Redis, whatever the lock's is.
+const redisTerm = "a term is two scripts of four commands each: the server's clock, the record, one write of all its fields, and since when the server is up or the wake-up of followers. What the server does more for it is in the column of server µs, and with 16 clients it is most of the difference, since a server runs one script at a time; the rest is the client's, where an elector keeps its state, publishes changes, and can give up a call that hangs."
+
 // reasons say why another library can be better. They are printed only where a
 // run finds that it is. Empty fields fit anything; the first that fits counts.
 var reasons = []struct{ section, store, library, text string }{
 	{"", "Memory", "", "the channel is a floor and not a peer: it shows what waking a goroutine from rest, or taking a token from a channel, costs on this machine. An elector has a lease in a store, keeps it alive, publishes changes and ends its work; what it takes beyond the floor is that."},
-	{"cycles", "Redis", "redsync", "the lock is one SET without a script, and a script of two commands; a term is two scripts of four commands each: the server's clock, the record, one write of all its fields, and since when the server is up or the wake-up of followers. What the server does more for it is in the column of server µs, and with 16 clients it is most of the difference, since a server runs one script at a time; the rest is the client's, where an elector keeps its state, publishes changes, and can give up a call that hangs."},
-	{"cycles", "Redis", "redislock", "the lock is a script of one command and one of two; a term is two scripts of four commands each: the server's clock, the record, one write of all its fields, and since when the server is up or the wake-up of followers. What the server does more for it is in the column of server µs, and with 16 clients it is most of the difference, since a server runs one script at a time; the rest is the client's, where an elector keeps its state, publishes changes, and can give up a call that hangs."},
-	{"cycles", "Redis", "", "the lock is two scripts of two commands; a term is two scripts of four commands each: the server's clock, the record, one write of all its fields, and since when the server is up or the wake-up of followers. What the server does more for it is in the column of server µs, and with 16 clients it is most of the difference, since a server runs one script at a time; the rest is the client's, where an elector keeps its state, publishes changes, and can give up a call that hangs."},
+	{"cycles", "Redis", "redsync", "the lock is one SET without a script, and a script of two commands; " + redisTerm},
+	{"cycles", "Redis", "redislock", "the lock is a script of one command and one of two; " + redisTerm},
+	{"cycles", "Redis", "", "the lock is two scripts of two commands; " + redisTerm},
 	{"cycles", "PostgreSQL", "", "resigning notifies the followers, and PostgreSQL lets one transaction with a NOTIFY commit at a time; the lock notifies nobody, and its followers wait for a whole lease."},
 	{"cycles", "ZooKeeper", "", "each of a term's two transactions is two writes, one of which raises the fencing token or keeps who led, and a watch is set behind the first; the recipe creates one node, lists it and deletes it."},
 	{"cycles", "Consul", "", "taking a key and giving it back are transactions, which also hold only if nothing changed, keep who led, and ring a doorbell; each of the lock's two writes sets one key."},

@@ -132,17 +132,28 @@ func gaps(text string, run *measure.Run, ran []string) (string, error) {
 	if err != nil {
 		return text, err
 	}
-	merged := measure.Run{Gaps: slices.DeleteFunc(slices.Clone(run.Gaps), func(g measure.Gap) bool {
-		return slices.ContainsFunc(Sections, func(s struct{ Name, Title string }) bool {
-			_, table, _, err := parts(text, s.Name)
-			return g.Of(s.Name) && !slices.Contains(ran, s.Name) && err == nil && table != ""
-		})
-	})}
+	// stays is the section of a gap, if that has not run.
+	stays := func(g measure.Gap) (section string, ok bool) {
+		i := slices.IndexFunc(Sections, func(s struct{ Name, Title string }) bool { return g.Of(s.Name) && !slices.Contains(ran, s.Name) })
+		if i < 0 {
+			return "", false
+		}
+		return Sections[i].Name, true
+	}
+	var merged measure.Run
+	for _, g := range run.Gaps {
+		if section, ok := stays(g); ok {
+			if _, table, _, err := parts(text, section); err == nil && table != "" {
+				continue
+			}
+		}
+		merged.Gaps = append(merged.Gaps, g)
+	}
 	for line := range strings.Lines(old) {
 		what, why, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "- "), ": ")
 		g := measure.Gap{What: what, Why: why}
-		kept := ok && slices.ContainsFunc(Sections, func(s struct{ Name, Title string }) bool { return g.Of(s.Name) && !slices.Contains(ran, s.Name) })
-		if kept && !slices.ContainsFunc(merged.Gaps, func(n measure.Gap) bool { return n.What == g.What }) {
+		_, kept := stays(g)
+		if ok && kept && !slices.ContainsFunc(merged.Gaps, func(n measure.Gap) bool { return n.What == g.What }) {
 			merged.Gaps = append(merged.Gaps, g)
 		}
 	}
