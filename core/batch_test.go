@@ -36,6 +36,8 @@ func TestManyFreeGroupsOnASlowStore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // or it would never end, if it were as it was
+		defer cancel()
 		begin := time.Now()
 		var wg sync.WaitGroup
 		var mu sync.Mutex
@@ -43,7 +45,7 @@ func TestManyFreeGroupsOnASlowStore(t *testing.T) {
 		for i := range groups {
 			e := newElector(t, b, Options{Group: fmt.Sprintf("g%d", i)})
 			wg.Go(func() {
-				err := e.Run(t.Context(), func(context.Context, Term) error {
+				err := e.Run(ctx, func(context.Context, Term) error {
 					mu.Lock()
 					led[time.Since(begin)]++
 					mu.Unlock()
