@@ -20,6 +20,10 @@ const (
 	// freed only after the notification.
 	firstRecheck = time.Millisecond
 	lastRecheck  = 128 * time.Millisecond
+	// The same for a record that may have been closed just before notifications
+	// began to come. That is rare, and of many groups at once, so there are only two
+	// more looks.
+	unheardRecheck = lastRecheck / 2
 )
 
 var errWatched = errors.New("file: Watch was called before")
@@ -110,7 +114,7 @@ func (w *watch) Add(ctx context.Context, group string) error {
 		return driver.ErrClosed
 	}
 	g := w.attach(group)
-	g.followed, g.due = true, time.Now()
+	g.followed, g.due, g.recheck = true, time.Now(), unheardRecheck
 	w.wakeLoop()
 	return nil
 }
@@ -283,6 +287,7 @@ func (w *watch) collect(now time.Time, poll bool) []string {
 		}
 		if poll && !g.notified && w.n != nil && w.n.add(group) == nil {
 			g.notified = true // its directory is back, or a watch became free
+			g.recheck = max(g.recheck, unheardRecheck)
 		}
 	}
 	return due

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -342,3 +343,46 @@ type wakeFunc func()
 func (f wakeFunc) Wake(string)               { f() }
 func (f wakeFunc) WakeAll()                  { f() }
 func (f wakeFunc) Lost(string, driver.Nonce) {}
+
+// unfreed is a disk on which a dying owner still holds its lock for some looks: the
+// kernel closes its files one after the other.
+type unfreed struct {
+	*hostDisk
+	looks *atomic.Int64
+}
+
+func (u unfreed) probe(o lockRef) liveness {
+	if u.looks.Add(-1) >= 0 {
+		return ownerAlive
+	}
+	return u.hostDisk.probe(o)
+}
+
+// An owner that was dying when the watch began, its record closed already, and its
+// lock not: nothing more is told.
+func TestWakeAfterADeathThatBeganBefore(t *testing.T) {
+	dir := t.TempDir()
+	a := openIn(t, dir)
+	if _, err := a.Acquire(t.Context(), request("g", "a", time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b := openIn(t, dir)
+	looks := &atomic.Int64{}
+	looks.Store(2) // of the watch and of an attempt
+	b.disk = unfreed{b.disk.(*hostDisk), looks}
+	s := newSink()
+	sub, err := b.Watch(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sub.Add(t.Context(), "g"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Acquire(t.Context(), request("g", "b", time.Hour)); err == nil {
+		t.Fatal("the lock is not held: the test shows nothing")
+	}
+	eventually(t, "the wake-up", func() bool { return s.woken("g") > 0 })
+}
