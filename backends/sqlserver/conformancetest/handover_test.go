@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -116,6 +117,7 @@ func TestTakeover(t *testing.T) {
 	}
 	took := make(chan time.Duration, groups)
 	var worst time.Duration
+	var runs sync.WaitGroup // they end before the backend is closed
 	for i := range groups {
 		group := fmt.Sprintf("g%02d", i)
 		e, err := multilock.New(b, multilock.Options{Group: group, HeartbeatTimeout: ttl})
@@ -125,7 +127,7 @@ func TestTakeover(t *testing.T) {
 		worst = e.WorstCaseFailover()
 		asked := time.Now()
 		term, _ := acquire(t, dead, group, ttl)
-		go func() {
+		runs.Go(func() {
 			err := e.Run(t.Context(), func(ctx context.Context, next multilock.Term) error {
 				took <- time.Since(asked)
 				if next.Token <= term.Token {
@@ -136,7 +138,7 @@ func TestTakeover(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: %v", group, err)
 			}
-		}()
+		})
 	}
 	if err := dead.Close(); err != nil { // its doorbells ring; the leases last
 		t.Fatal(err)
@@ -150,6 +152,7 @@ func TestTakeover(t *testing.T) {
 			t.Fatalf("only %d of %d dead leaders were replaced", len(all), groups)
 		}
 	}
+	runs.Wait()
 	slices.Sort(all)
 	t.Logf("taken over %v to %v after the last renewal was sent; p50 %v; the computed worst case is %v and a request", all[0], all[groups-1], all[groups/2], worst)
 	if all[0] < ttl {
