@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"sync"
@@ -37,9 +38,11 @@ type Task struct {
 
 // event is what a child reports.
 type event struct {
-	// Group is led by the child since At, in Unix nanoseconds.
+	// Group is led by the child since At, in Unix nanoseconds. The attempt began at
+	// Began.
 	Group string `json:",omitempty"`
 	At    int64  `json:",omitempty"`
+	Began int64  `json:",omitempty"`
 	// Following: the child has heard of a leader of every group.
 	Following bool   `json:",omitempty"`
 	Stats     *Stats `json:",omitempty"`
@@ -68,6 +71,7 @@ type Process struct {
 
 	mu        sync.Mutex
 	leads     map[string]time.Time
+	began     map[string]time.Time
 	following bool
 	err       error
 	changed   chan struct{} // closed and replaced at each change
@@ -86,7 +90,7 @@ func Start(t Task) (*Process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt reaches the parent first
 	cmd.Stderr = os.Stderr
 	p := &Process{
-		cmd: cmd, leads: make(map[string]time.Time), changed: make(chan struct{}),
+		cmd: cmd, leads: make(map[string]time.Time), began: make(map[string]time.Time), changed: make(chan struct{}),
 		stats: make(chan Stats, 1), ended: make(chan struct{}),
 	}
 	if p.stdin, err = cmd.StdinPipe(); err != nil {
@@ -121,6 +125,7 @@ func (p *Process) read(out io.Reader) {
 		p.mu.Lock()
 		if e.Group != "" {
 			p.leads[e.Group] = time.Unix(0, e.At)
+			p.began[e.Group] = time.Unix(0, e.Began)
 		}
 		p.following = p.following || e.Following
 		if e.Err != "" {
@@ -170,11 +175,14 @@ func (p *Process) Leads(ctx context.Context, n int) (map[string]time.Time, error
 	err := p.wait(ctx, fmt.Sprintf("it led %d groups", n), func() bool { return len(p.leads) >= n })
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	out := make(map[string]time.Time, len(p.leads))
-	for g, at := range p.leads {
-		out[g] = at
-	}
-	return out, err
+	return maps.Clone(p.leads), err
+}
+
+// Began tells when the attempts began by which a child with a library leads.
+func (p *Process) Began() map[string]time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.began)
 }
 
 // Follows waits until the child has heard of a leader of every group, be it itself,

@@ -79,11 +79,12 @@ func (w *worker) begin(ctx context.Context, t Task) error {
 			return err
 		}
 		go func() {
+			began := time.Now()
 			if err := c.Lead(ctx); err != nil {
 				w.tell(event{Err: fmt.Sprintf("%s: %v", g, err)})
 				return
 			}
-			w.tell(event{Group: g, At: time.Now().UnixNano()})
+			w.tell(event{Group: g, At: time.Now().UnixNano(), Began: began.UnixNano()})
 		}()
 	}
 	return nil

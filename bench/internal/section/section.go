@@ -48,6 +48,8 @@ type Bench struct {
 	Log io.Writer
 
 	mu sync.Mutex
+	// first lets one library at a time take the groups of a process to be killed.
+	first sync.Mutex
 }
 
 func (b *Bench) say(format string, args ...any) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/multilock/multilock-go/bench/internal/measure"
 	"github.com/multilock/multilock-go/bench/internal/rival"
@@ -37,5 +38,28 @@ func TestInTurn(t *testing.T) {
 	want := []measure.Gap{{What: "fails", Why: "no more"}, {What: "cut off", Why: "interrupted"}, {What: "has two rounds", Why: "interrupted"}}
 	if !slices.Equal(b.Run.Gaps, want) {
 		t.Errorf("%+v, want %+v", b.Run.Gaps, want)
+	}
+}
+
+// A kill counts only if nothing can have been renewed before it.
+func TestKillsAreOnTime(t *testing.T) {
+	start := time.Now()
+	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
+	began := map[string]time.Time{"a": at(100), "b": at(900)}
+	led := map[string]time.Time{"a": at(150), "b": at(1000)}
+	const ttl = 10 * time.Second
+	for _, c := range []struct {
+		renews float64
+		killed int
+		within time.Duration
+		ok     bool
+	}{
+		{0.3, 3000, 100 * time.Millisecond, true}, {0.3, 3100, 100 * time.Millisecond, false}, // from the first attempt of all on
+		{0.5, 5000, 100 * time.Millisecond, true}, {0, 2400, 2400 * time.Millisecond, true}, {0, 2500, 2500 * time.Millisecond, false},
+	} {
+		within, ok := known(rival.Rival{Renews: c.renews}, ttl, start, began, led, at(c.killed))
+		if within != c.within || ok != c.ok {
+			t.Errorf("%+v: within %v, %v", c, within, ok)
+		}
 	}
 }
