@@ -43,6 +43,8 @@ type event struct {
 	Group string `json:",omitempty"`
 	At    int64  `json:",omitempty"`
 	Began int64  `json:",omitempty"`
+	// Campaigns: the child, with its client, has begun to campaign in every group.
+	Campaigns bool `json:",omitempty"`
 	// Following: the child has heard of a leader of every group.
 	Following bool   `json:",omitempty"`
 	Stats     *Stats `json:",omitempty"`
@@ -72,6 +74,7 @@ type Process struct {
 	mu        sync.Mutex
 	leads     map[string]time.Time
 	began     map[string]time.Time
+	campaigns bool
 	following bool
 	err       error
 	changed   chan struct{} // closed and replaced at each change
@@ -127,6 +130,7 @@ func (p *Process) read(out io.Reader) {
 			p.leads[e.Group] = time.Unix(0, e.At)
 			p.began[e.Group] = time.Unix(0, e.Began)
 		}
+		p.campaigns = p.campaigns || e.Campaigns
 		p.following = p.following || e.Following
 		if e.Err != "" {
 			p.err = errors.New(e.Err)
@@ -183,6 +187,12 @@ func (p *Process) Began() map[string]time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return maps.Clone(p.began)
+}
+
+// Campaigns waits until a child with a library has connected its client and has
+// begun to campaign in every group.
+func (p *Process) Campaigns(ctx context.Context) error {
+	return p.wait(ctx, "it campaigned", func() bool { return p.campaigns })
 }
 
 // Follows waits until the child has heard of a leader of every group, be it itself,

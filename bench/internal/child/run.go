@@ -87,6 +87,7 @@ func (w *worker) begin(ctx context.Context, t Task) error {
 			w.tell(event{Group: g, At: time.Now().UnixNano(), Began: began.UnixNano()})
 		}()
 	}
+	w.tell(event{Campaigns: true})
 	return nil
 }
 

@@ -32,6 +32,9 @@ var reasons = []struct{ section, store, library, text string }{
 }
 
 func reason(r measure.Row) string {
+	if r.Section == "dead" { // a planned handover too
+		r.Section = "handover"
+	}
 	fits := func(want, is string) bool { return want == "" || want == is }
 	for _, x := range reasons {
 		if fits(x.section, r.Section) && fits(x.store, r.Store) && fits(x.library, r.Library) {

@@ -30,6 +30,8 @@ type Options struct {
 	Clients   []int
 	// Kills of a process that leads Groups groups.
 	Kills, Groups int
+	// Dead is how many handovers of each library have a dead candidate.
+	Dead int
 	// Window is how long requests at the store are counted.
 	Window    time.Duration
 	Followers []int
