@@ -63,7 +63,8 @@ func parse(args []string, errOut io.Writer) (config, error) {
 	groups := f.Int("groups", 0, "groups that a killed process leads (default 100; quick 20)")
 	followers := f.String("followers", "", "followers of one leader (default 1,10,100; quick 1,10)")
 	scale := f.String("scale", "", "groups of one process (default 1,100,1000,10000; quick 1,100,1000)")
-	window := f.Duration("window", 0, "how long requests at the store are counted (default 14s; quick 7s)")
+	window := f.Duration("window", 0, "how long requests of many groups are counted (default 14s; quick 7s)")
+	windows := f.Int("windows", 0, "how often requests of a leader and its followers are counted, each time for three TTLs (default 3; quick 1)")
 	ttl := f.Duration("ttl", 10*time.Second, "time-to-live, raised to the least that a store can do")
 	f.StringVar(&c.out, "out", "", "directory for report.md, results.json and the plots")
 	f.StringVar(&c.write, "write", "", "document whose tables are renewed, such as docs/performance.md")
@@ -77,18 +78,18 @@ func parse(args []string, errOut io.Writer) (config, error) {
 	}
 	full := section.Options{
 		Rounds: 5, Handovers: 200, Candidates: []int{2, 50}, CycleTime: time.Second, Kills: 3, Groups: 100, Dead: 5,
-		Window: 14 * time.Second, Followers: []int{1, 10, 100}, Scale: []int{1, 100, 1000, 10000},
+		Window: 14 * time.Second, Windows: 3, Followers: []int{1, 10, 100}, Scale: []int{1, 100, 1000, 10000},
 	}
 	if *quick {
 		full = section.Options{
 			Rounds: 3, Handovers: 30, Candidates: []int{2, 10}, CycleTime: 300 * time.Millisecond, Kills: 1, Groups: 20, Dead: 2,
-			Window: 7 * time.Second, Followers: []int{1, 10}, Scale: []int{1, 100, 1000},
+			Window: 7 * time.Second, Windows: 1, Followers: []int{1, 10}, Scale: []int{1, 100, 1000},
 		}
 	}
 	c.Options = full
 	c.TTL, c.Subscribers = *ttl, 1000
 	for _, n := range []struct{ to, from *int }{
-		{&c.Rounds, rounds}, {&c.Handovers, handovers}, {&c.Kills, kills}, {&c.Groups, groups}, {&c.Dead, dead},
+		{&c.Rounds, rounds}, {&c.Handovers, handovers}, {&c.Kills, kills}, {&c.Groups, groups}, {&c.Dead, dead}, {&c.Windows, windows},
 	} {
 		if *n.from < 0 {
 			return c, fmt.Errorf("%d is not a number of anything", *n.from)

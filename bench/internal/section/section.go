@@ -32,8 +32,10 @@ type Options struct {
 	Kills, Groups int
 	// Dead is how many handovers of each library have a dead candidate.
 	Dead int
-	// Window is how long requests at the store are counted.
+	// Window is how long requests of many groups are counted, and Windows how often
+	// those of one.
 	Window    time.Duration
+	Windows   int
 	Followers []int
 	// Scale lists the numbers of groups of one process.
 	Scale       []int
