@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/multilock/multilock-go/bench/internal/calls"
 	"github.com/multilock/multilock-go/bench/internal/rival"
 )
 
@@ -34,6 +35,8 @@ type Task struct {
 	Library string
 	Groups  []string
 	Name    string
+	// Turns, if there are any, is all that the child does: so many of calls.Measure.
+	Turns int `json:",omitempty"`
 }
 
 // event is what a child reports.
@@ -46,9 +49,10 @@ type event struct {
 	// Campaigns: the child, with its client, has begun to campaign in every group.
 	Campaigns bool `json:",omitempty"`
 	// Following: the child has heard of a leader of every group.
-	Following bool   `json:",omitempty"`
-	Stats     *Stats `json:",omitempty"`
-	Err       string `json:",omitempty"`
+	Following bool           `json:",omitempty"`
+	Stats     *Stats         `json:",omitempty"`
+	Calls     []calls.Result `json:",omitempty"`
+	Err       string         `json:",omitempty"`
 }
 
 // Stats are what a child costs.
@@ -74,6 +78,7 @@ type Process struct {
 	mu        sync.Mutex
 	leads     map[string]time.Time
 	began     map[string]time.Time
+	calls     []calls.Result
 	campaigns bool
 	following bool
 	err       error
@@ -129,6 +134,9 @@ func (p *Process) read(out io.Reader) {
 		if e.Group != "" {
 			p.leads[e.Group] = time.Unix(0, e.At)
 			p.began[e.Group] = time.Unix(0, e.Began)
+		}
+		if e.Calls != nil {
+			p.calls = e.Calls
 		}
 		p.campaigns = p.campaigns || e.Campaigns
 		p.following = p.following || e.Following
@@ -199,6 +207,14 @@ func (p *Process) Campaigns(ctx context.Context) error {
 // and is promised all wake-ups that there are.
 func (p *Process) Follows(ctx context.Context) error {
 	return p.wait(ctx, "it followed every group", func() bool { return p.following })
+}
+
+// Calls waits for what a child with Turns has measured.
+func (p *Process) Calls(ctx context.Context) ([]calls.Result, error) {
+	err := p.wait(ctx, "it had measured", func() bool { return p.calls != nil })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.calls, err
 }
 
 // Stats asks the child what it costs now.
