@@ -273,5 +273,6 @@ func options(o section.Options) []measure.Figure {
 		{Name: "rounds", Value: float64(o.Rounds)}, {Name: "TTL s", Value: o.TTL.Seconds()},
 		{Name: "cycles s", Value: o.CycleTime.Seconds()}, {Name: "kills", Value: float64(o.Kills)},
 		{Name: "groups of a killed leader", Value: float64(o.Groups)}, {Name: "window s", Value: o.Window.Seconds()},
+		{Name: "windows of three TTLs", Value: float64(o.Windows)}, {Name: "handovers past a dead candidate", Value: float64(o.Dead)},
 	}
 }

@@ -95,8 +95,8 @@ func callRow(name string, first bool, ns, above []float64, allocations float64) 
 		}
 	}
 	row.Figures = append(row.Figures,
-		measure.Figure{Name: "ns above time.Now(): least", Value: sp.Min}, measure.Figure{Name: "median", Value: sp.Median},
-		measure.Figure{Name: "most", Value: sp.Max}, measure.Figure{Name: fmt.Sprintf("processes with at most %d ns", budget), Value: float64(within)})
+		measure.Figure{Name: "ns above time.Now(): least", Value: sp.Min}, measure.Figure{Name: "ns above: median", Value: sp.Median},
+		measure.Figure{Name: "ns above: most", Value: sp.Max}, measure.Figure{Name: fmt.Sprintf("processes with at most %d ns", budget), Value: float64(within)})
 	return row
 }
 

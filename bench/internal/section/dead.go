@@ -195,10 +195,10 @@ func (g *bereaved) end() {
 	if g.next != nil {
 		g.next.Kill()
 	}
+	g.play.Wait()
 	var wg sync.WaitGroup
 	for _, c := range g.clients {
 		wg.Go(c.Close)
 	}
 	wg.Wait()
-	g.play.Wait()
 }

@@ -77,7 +77,7 @@ func TestCallsOfSeveralProcesses(t *testing.T) {
 	r := callRow("IsLeader()", false, []float64{70, 90, 66}, []float64{6, 19, 15}, 1)
 	for name, want := range map[string]float64{
 		"processes": 3, "median ns": 70, "min ns": 66, "max ns": 90, "allocations": 1,
-		"ns above time.Now(): least": 6, "median": 15, "most": 19, "processes with at most 15 ns": 2,
+		"ns above time.Now(): least": 6, "ns above: median": 15, "ns above: most": 19, "processes with at most 15 ns": 2,
 	} {
 		if got, ok := r.Figure(name); !ok || got != want {
 			t.Errorf("%s is %v, want %v", name, got, want)
