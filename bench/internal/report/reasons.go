@@ -34,6 +34,7 @@ var reasons = []struct{ section, store, library, text string }{
 func reason(r measure.Row) string {
 	if r.Section == "dead" { // a planned handover too
 		r.Section = "handover"
+		return reason(r) + " Here each client hands over for the first time, which takes longer than later: connections and statements are not warm."
 	}
 	fits := func(want, is string) bool { return want == "" || want == is }
 	for _, x := range reasons {

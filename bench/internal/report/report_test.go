@@ -73,6 +73,15 @@ func TestReasonsAreToldOnce(t *testing.T) {
 	}
 }
 
+func TestHandoverPastTheDeadIsAHandover(t *testing.T) {
+	r := measure.Row{Section: "handover", Store: "Consul"}
+	planned := reason(r)
+	r.Section = "dead"
+	if got := reason(r); !strings.HasPrefix(got, planned+" ") || !strings.Contains(got, "first time") {
+		t.Errorf("%q, and a planned one %q", got, planned)
+	}
+}
+
 func TestGapsAreNamed(t *testing.T) {
 	if got := Gaps(sample()); got != "- everything on etcd: not installed: apt-get install etcd-server\n" {
 		t.Errorf("%q", got)
