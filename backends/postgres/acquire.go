@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,25 +35,64 @@ func (s *store) AcquireBatch(ctx context.Context, reqs []driver.AcquireRequest, 
 			groups[reqs[i].Group] = true
 			now = append(now, i)
 		}
-		s.attempts(ctx, reqs, now, true, report)
+		if len(now) == 1 {
+			s.attempt(ctx, reqs, now[0], report)
+		} else {
+			s.attempts(ctx, reqs, now, report)
+		}
 		todo = later
 	}
 }
 
-// attempt is the answer of the statement to one attempt.
+// attempt is what a statement saw of one attempt.
 type attempt struct {
-	token, acquired, granted *int64 // nil unless it won
-	exists                   bool
-	resigned                 bool // its nonce is the one that resigned last
-	same                     bool // the record carries its nonce
-	live                     bool
-	late                     bool // the record is to be clamped
-	rec                      recordRow
+	token, acquired *int64 // nil unless it won
+	granted         *int64 // nil if all that was asked for
+	exists          bool
+	resigned        bool // its nonce is the one that resigned last
+	same            bool // the record carries its nonce
+	live            bool
+	late            bool // the record is to be clamped
+	rec             recordRow
 }
 
-// attempts makes the attempts whose indexes are given, in one statement. Groups
-// that are new get their rows, and another attempt if first.
-func (s *store) attempts(ctx context.Context, reqs []driver.AcquireRequest, which []int, first bool, report func(int, driver.Grant, error)) {
+// seen are the columns of that name.
+func (a *attempt) seen() []any {
+	return append([]any{&a.exists, &a.resigned, &a.same, &a.live, &a.late}, a.rec.fields()...)
+}
+
+func (a *attempt) won() bool { return a.token != nil && a.acquired != nil }
+
+func (a *attempt) grant(req driver.AcquireRequest) driver.Grant {
+	g := driver.Grant{Token: uint64(*a.token), Granted: req.TTL, AcquiredAt: time.UnixMicro(*a.acquired)}
+	if a.granted != nil {
+		g.Granted = min(req.TTL, time.Duration(*a.granted)*time.Microsecond)
+	}
+	return g
+}
+
+// attempt makes one attempt, in one statement unless the record is its own.
+func (s *store) attempt(ctx context.Context, reqs []driver.AcquireRequest, i int, report func(int, driver.Grant, error)) {
+	r := reqs[i]
+	var a attempt
+	err := s.ask(ctx, s.calls, question{
+		sql:   s.sql.acquireOne,
+		row:   func(rows pgx.Rows) error { return rows.Scan(append([]any{&a.token, &a.acquired}, a.seen()...)...) },
+		args:  []any{r.Group, r.Nonce.String(), r.Participant, r.TTL.Microseconds(), encodeMetadata(r.Metadata)},
+		short: s.sql.take, shortRow: func(rows pgx.Rows) error { return rows.Scan(&a.token, &a.acquired) },
+	})
+	switch {
+	case err != nil:
+		report(i, driver.Grant{}, err)
+	case !a.won() && a.same && a.live:
+		s.attempts(ctx, reqs, []int{i}, report) // an earlier send has won: it is extended
+	default:
+		s.settle(ctx, reqs, []int{i}, []attempt{a}, report)
+	}
+}
+
+// columns are the parameters of attempts whose indexes are given.
+func columns(reqs []driver.AcquireRequest, which []int) []any {
 	n := len(which)
 	groups, nonces, participants := make([]string, n), make([]string, n), make([]string, n)
 	ttls, metadata := make([]int64, n), make([]string, n)
@@ -63,38 +101,80 @@ func (s *store) attempts(ctx context.Context, reqs []driver.AcquireRequest, whic
 		groups[k], nonces[k], participants[k] = r.Group, r.Nonce.String(), r.Participant
 		ttls[k], metadata[k] = r.TTL.Microseconds(), encodeMetadata(r.Metadata)
 	}
-	answers := make([]attempt, n)
-	err := s.ask(ctx, s.calls, func(rows pgx.Rows) error {
+	return []any{groups, nonces, participants, ttls, metadata}
+}
+
+// attempts makes the attempts whose indexes are given, in one statement, and for
+// groups that have no rows in another.
+func (s *store) attempts(ctx context.Context, reqs []driver.AcquireRequest, which []int, report func(int, driver.Grant, error)) {
+	answers := make([]attempt, len(which))
+	err := s.ask(ctx, s.calls, question{sql: s.sql.acquire, args: columns(reqs, which), row: func(rows pgx.Rows) error {
 		var k int
 		var a attempt
-		if err := rows.Scan(append([]any{&k, &a.token, &a.acquired, &a.granted, &a.exists, &a.resigned, &a.same, &a.live, &a.late}, a.rec.fields()...)...); err != nil {
+		if err := rows.Scan(append([]any{&k, &a.token, &a.acquired, &a.granted}, a.seen()...)...); err != nil {
 			return err
 		}
-		if k < 1 || k > n {
+		if k < 1 || k > len(which) {
 			return errors.New("the server numbers rows in a way of its own")
 		}
 		answers[k-1] = a
 		return nil
-	}, s.sql.acquire, groups, nonces, participants, ttls, metadata)
+	}})
 	if err != nil {
 		for _, i := range which {
 			report(i, driver.Grant{}, err)
 		}
 		return
 	}
-	var fresh, raced []int
+	var fresh, others []int
+	var seen []attempt
+	for k, i := range which {
+		if a := answers[k]; a.exists || a.won() {
+			others, seen = append(others, i), append(seen, a)
+		} else {
+			fresh = append(fresh, i)
+		}
+	}
+	s.settle(ctx, reqs, others, seen, report)
+	if len(fresh) > 0 {
+		s.first(ctx, reqs, fresh, report)
+	}
+}
+
+// first makes the rows of groups that have none, as first terms.
+func (s *store) first(ctx context.Context, reqs []driver.AcquireRequest, which []int, report func(int, driver.Grant, error)) {
+	made := make(map[string]attempt, len(which))
+	err := s.ask(ctx, s.calls, question{sql: s.sql.insert, args: columns(reqs, which), row: func(rows pgx.Rows) error {
+		var group string
+		var a attempt
+		if err := rows.Scan(&group, &a.token, &a.acquired); err != nil {
+			return err
+		}
+		made[group] = a
+		return nil
+	}})
+	if err != nil {
+		for _, i := range which {
+			report(i, driver.Grant{}, err)
+		}
+		return
+	}
+	answers := make([]attempt, len(which))
+	for k, i := range which {
+		answers[k] = made[reqs[i].Group]
+	}
+	s.settle(ctx, reqs, which, answers, report)
+}
+
+// settle reports what statements saw of attempts.
+func (s *store) settle(ctx context.Context, reqs []driver.AcquireRequest, which []int, answers []attempt, report func(int, driver.Grant, error)) {
+	var raced []int
 	var late []string
 	for k, i := range which {
 		a, req := answers[k], reqs[i]
 		switch {
-		case a.token != nil && a.acquired != nil && a.granted != nil:
-			report(i, driver.Grant{
-				Token:      uint64(*a.token),
-				Granted:    min(req.TTL, time.Duration(*a.granted)*time.Microsecond),
-				AcquiredAt: time.UnixMicro(*a.acquired),
-			}, nil)
-		case !a.exists && first:
-			fresh = append(fresh, i)
+		case a.won():
+			report(i, a.grant(req), nil)
 		case a.resigned:
 			report(i, driver.Grant{}, driver.ErrResigned)
 		case a.live && a.same:
@@ -112,27 +192,13 @@ func (s *store) attempts(ctx context.Context, reqs []driver.AcquireRequest, whic
 	s.raced(ctx, reqs, raced, report)
 	if len(late) > 0 {
 		// If this fails, whoever comes next does it.
-		_ = s.ask(ctx, s.calls, func(pgx.Rows) error { return nil }, s.sql.clamp, late)
+		_ = s.ask(ctx, s.calls, question{sql: s.sql.clamp, args: []any{late}})
 	}
-	if len(fresh) == 0 {
-		return
-	}
-	created := make([]string, len(fresh))
-	for k, i := range fresh {
-		created[k] = reqs[i].Group
-	}
-	slices.Sort(created)
-	if err := s.ask(ctx, s.calls, func(pgx.Rows) error { return nil }, s.sql.insert, created); err != nil {
-		for _, i := range fresh {
-			report(i, driver.Grant{}, err)
-		}
-		return
-	}
-	s.attempts(ctx, reqs, fresh, false, report)
 }
 
-// raced answers attempts that found their record free and did not get it: another
-// was quicker, which a second look tells, or somebody has locked the row.
+// raced answers attempts that found their record free or missing and did not get
+// it: another was quicker, which a second look tells, or somebody has locked the
+// row.
 func (s *store) raced(ctx context.Context, reqs []driver.AcquireRequest, which []int, report func(int, driver.Grant, error)) {
 	if len(which) == 0 {
 		return

@@ -5,122 +5,138 @@ import (
 	"errors"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/multilock/multilock-go/core/driver"
 )
 
-// errPooled ends a first connection that turned out to lead to a pooler; the next
-// is made for one.
-var errPooled = errors.New("connected through a pooler")
-
-// beforeConnect makes a connection fit for a pooler once one was noticed: named
-// statements would be prepared on one session and executed on another.
-func (s *store) beforeConnect(_ context.Context, c *pgx.ConnConfig) error {
-	if s.pooled.Load() && needsSession(c.DefaultQueryExecMode) {
-		c.DefaultQueryExecMode = pgx.QueryExecModeExec
-	}
-	return nil
-}
-
-func needsSession(m pgx.QueryExecMode) bool {
-	return m == pgx.QueryExecModeCacheStatement || m == pgx.QueryExecModeDescribeExec
-}
-
-// afterConnect notices a pooler.
-func (s *store) afterConnect(ctx context.Context, conn *pgx.Conn) error {
-	behind, err := behindPooler(ctx, conn)
-	if err != nil {
-		return err
-	}
-	if behind {
-		s.pooled.Store(true)
-		if needsSession(conn.Config().DefaultQueryExecMode) {
-			return errPooled
-		}
-	}
-	return nil
-}
-
-// behindPooler reports whether conn ends at something that is not the server: a
-// pooler invents the process id that a session begins with.
-func behindPooler(ctx context.Context, conn *pgx.Conn) (bool, error) {
-	var pid uint32
-	// Neither prepared nor described: fit for what is yet to be found out.
-	err := conn.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeExec).Scan(&pid)
-	return err == nil && pid != conn.PgConn().PID(), err
-}
-
-// connect takes a connection from the pool and makes sure, once, that the server
-// and the table are as they must be.
+// connect takes a connection from the pool, to a server that is new enough.
 func (s *store) connect(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn, error) {
 	conn, err := pool.Acquire(ctx)
-	if errors.Is(err, errPooled) {
-		conn, err = pool.Acquire(ctx)
-	}
 	if err != nil {
 		return nil, s.connectError(ctx, err)
-	}
-	if s.ready.Load() {
-		return conn, nil
-	}
-	select {
-	case s.setup <- struct{}{}:
-		defer func() { <-s.setup }()
-	case <-ctx.Done():
-		conn.Release()
-		return nil, notApplied(ctx.Err())
-	}
-	if s.ready.Load() {
-		return conn, nil
 	}
 	if err := s.look(ctx, conn.Conn()); err != nil {
 		err = s.judge(ctx, conn.Conn(), err)
 		conn.Release()
 		return nil, err
 	}
-	s.ready.Store(true)
 	return conn, nil
 }
 
-// minVersion is the oldest server whose statements are ours.
-const minVersion = 120000
-
-// look checks what no later answer would tell, and creates the table.
+// look checks what no answer to a statement tells.
 func (s *store) look(ctx context.Context, conn *pgx.Conn) error {
-	if !s.owned { // own connections were looked at when they were made
-		behind, err := behindPooler(ctx, conn)
-		if err != nil {
+	if err := checkVersion(conn.PgConn().ParameterStatus("server_version")); err != nil {
+		return err
+	}
+	if s.owned && s.o.Notify != NotifyOn || s.ready.Load() {
+		return nil // the first statement on each connection finds the rest out
+	}
+	select {
+	case s.setup <- struct{}{}:
+		defer func() { <-s.setup }()
+	case <-ctx.Done():
+		return notApplied(ctx.Err())
+	}
+	if s.ready.Load() {
+		return nil
+	}
+	if err := s.introduce(ctx, conn); err != nil {
+		return err
+	}
+	if s.o.Notify == NotifyOn && s.pooled.Load() {
+		if err := s.probe(ctx); err != nil {
 			return err
 		}
-		s.pooled.Store(behind)
 	}
-	var version int
-	var exists bool
-	err := conn.QueryRow(ctx, "SELECT current_setting('server_version_num')::int, to_regclass($1::text) IS NOT NULL", s.table).Scan(&version, &exists)
+	s.ready.Store(true)
+	return nil
+}
+
+// session is what is known of the session behind a connection of ours.
+type session int
+
+const (
+	unknown session = iota
+	ours            // it is the one that the connection began with, and has our settings
+	shared          // a pooler gives it to others too
+)
+
+// sessionKey is where pgx keeps a session for us.
+const sessionKey = "multilock"
+
+func (s *store) session(conn *pgx.Conn) session {
+	if !s.owned {
+		return shared // the settings of a user's session are the user's
+	}
+	known, _ := conn.PgConn().CustomData()[sessionKey].(session)
+	return known
+}
+
+// opened takes the answer to opening. A pooler invents the process id that a
+// session begins with.
+func (s *store) opened(conn *pgx.Conn, pid uint32) {
+	known := ours
+	if pid != conn.PgConn().PID() {
+		known = shared
+	}
+	conn.PgConn().CustomData()[sessionKey] = known
+	s.pooled.Store(known == shared)
+}
+
+// introduce finds out whether a connection leads to a pooler, for those who must
+// know before they send a statement.
+func (s *store) introduce(ctx context.Context, conn *pgx.Conn) error {
+	if s.owned && s.session(conn) != unknown {
+		return nil
+	}
+	if !s.owned && s.ready.Load() {
+		return nil
+	}
+	sql := "SELECT pg_backend_pid()"
+	if s.owned {
+		sql = opening(conn.PgConn().PID())
+	}
+	// Neither prepared nor described: fit for what is yet to be found out.
+	rows, err := conn.Query(ctx, sql, pgx.QueryExecModeExec)
 	if err != nil {
 		return err
 	}
-	if err := checkVersion(version); err != nil {
+	pid, err := pgx.CollectExactlyOneRow(rows, pidOf)
+	switch {
+	case err != nil:
 		return err
-	}
-	if !exists {
-		if s.o.NoAutoCreate {
-			return driver.Misconfigured(errors.New("there is no table "+s.table), "create it with schema.sql, or leave out NoAutoCreate")
-		}
-		if err := s.create(ctx, conn); err != nil {
-			return err
-		}
-	}
-	if s.o.Notify == NotifyOn && s.pooled.Load() {
-		return s.probe(ctx)
+	case s.owned:
+		s.opened(conn, pid)
+	default:
+		s.pooled.Store(pid != conn.PgConn().PID())
 	}
 	return nil
 }
 
-// ask sends one statement, after its settings and in the same round trip, and
-// hands each row to row. It is one transaction.
-func (s *store) ask(ctx context.Context, pool *pgxpool.Pool, row func(pgx.Rows) error, sql string, args ...any) error {
+// pidOf reads the first column.
+func pidOf(row pgx.CollectableRow) (pid uint32, err error) {
+	columns := make([]any, len(row.FieldDescriptions()))
+	columns[0] = &pid
+	return pid, row.Scan(columns...)
+}
+
+// question is a statement, and what becomes of the rows of its answer.
+type question struct {
+	sql  string
+	args []any
+	row  func(pgx.Rows) error // nil if there are none of interest
+
+	// short, if there is one, is asked first on a connection that has not been asked
+	// anything. It may answer with no row: then sql is asked.
+	short    string
+	shortRow func(pgx.Rows) error
+}
+
+// ask sends one statement, which is one transaction. It makes the table if there
+// is none.
+func (s *store) ask(ctx context.Context, pool *pgxpool.Pool, q question) error {
 	if s.closed.Load() {
 		return driver.ErrClosed
 	}
@@ -132,28 +148,86 @@ func (s *store) ask(ctx context.Context, pool *pgxpool.Pool, row func(pgx.Rows) 
 		return err
 	}
 	defer conn.Release()
-	batch := &pgx.Batch{}
-	batch.Queue(settings)
-	batch.Queue(sql, args...)
-	return s.judge(ctx, conn.Conn(), receive(conn.SendBatch(ctx, batch), row))
+	c := conn.Conn()
+	if err = s.askOn(ctx, c, q); s.noTable(err) {
+		if err = s.create(ctx, c); err == nil {
+			err = s.askOn(ctx, c, q)
+		}
+	}
+	return s.judge(ctx, c, err)
 }
 
-// receive takes the answer to a batch of ask. All of it must have arrived before
-// anything in it counts: an error at its end takes the whole back.
-func receive(results pgx.BatchResults, row func(pgx.Rows) error) error {
-	_, err := results.Exec()
+// noTable reports whether err says that the table is to be made.
+func (s *store) noTable(err error) bool {
+	var pg *pgconn.PgError
+	return !s.o.NoAutoCreate && errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000")
+}
+
+func (s *store) askOn(ctx context.Context, conn *pgx.Conn, q question) error {
+	if q.short != "" && s.session(conn) == unknown {
+		answered := false
+		err := s.send(ctx, conn, q.short, q.args, func(rows pgx.Rows) error {
+			answered = true
+			return q.shortRow(rows)
+		})
+		if answered || err != nil {
+			return err
+		}
+	}
+	return s.send(ctx, conn, q.sql, q.args, q.row)
+}
+
+// send sends one statement and hands each row of the answer to row, in one round
+// trip: by itself where the session has its settings, or after them.
+func (s *store) send(ctx context.Context, conn *pgx.Conn, sql string, args []any, row func(pgx.Rows) error) error {
+	known := s.session(conn)
+	if known == ours {
+		rows, err := conn.Query(ctx, sql, append([]any{s.mode}, args...)...)
+		if err != nil {
+			return err
+		}
+		return each(rows, row)
+	}
+	first := settings
+	if known == unknown {
+		first = opening(conn.PgConn().PID())
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(first)
+	batch.Queue(sql, args...)
+	pid, err := receive(conn.SendBatch(ctx, batch), row)
+	if err == nil && known == unknown {
+		s.opened(conn, pid)
+	}
+	return err
+}
+
+// each hands rows to row. All must have arrived before anything in them counts:
+// an error at the end takes the whole back.
+func each(rows pgx.Rows, row func(pgx.Rows) error) error {
+	var err error
+	for err == nil && rows.Next() {
+		if row != nil {
+			err = row(rows)
+		}
+	}
+	rows.Close()
+	return errors.Join(err, rows.Err())
+}
+
+// receive takes the answer to a statement behind its settings.
+func receive(results pgx.BatchResults, row func(pgx.Rows) error) (pid uint32, err error) {
+	rows, err := results.Query()
 	if err == nil {
-		var rows pgx.Rows
+		pid, err = pgx.CollectExactlyOneRow(rows, pidOf)
+	}
+	if err == nil {
 		if rows, err = results.Query(); err == nil {
-			for err == nil && rows.Next() {
-				err = row(rows)
-			}
-			rows.Close()
-			err = errors.Join(err, rows.Err())
+			err = each(rows, row)
 		}
 	}
 	if closed := results.Close(); err == nil {
 		err = closed
 	}
-	return err
+	return pid, err
 }

@@ -11,8 +11,10 @@
 // A group is one row of one table, never deleted. Acquire, renew and resign are
 // one statement each, in a transaction of their own. No statement waits for a row
 // that somebody has locked: it is skipped, and that term's answer is "not now".
-// Candidates that find the row held only read it. The renewals of up to 500 terms
-// are one statement.
+// Candidates that find the row held only read it. A group's first term makes its
+// row, in the statement of the attempt; only another client that makes the same row
+// at this moment is waited for, 100 ms at most. The renewals of up to 500 terms are
+// one statement.
 //
 // A resignation is notified in the statement that makes it. Followers hear of it
 // on one connection that listens for all groups; behind it stands a timer for the
@@ -25,11 +27,18 @@
 // from it at a time and keeps one for LISTEN that no longer counts; give the
 // pool room, because an application that exhausts it delays the heartbeats too.
 //
+// A session of its own is set once, by the message that also carries its first
+// statement: lock_timeout to 100 ms, and synchronous_commit to on if it is off. A
+// change of synchronous_commit on the server reaches it with the next connection,
+// within an hour by default. In your pool the settings go before every statement,
+// in the same message, and end with it.
+//
 // # Poolers
 //
-// It works through a pooler in transaction mode, such as PgBouncer: every
-// statement carries its settings with it and leaves none behind, and named
-// prepared statements are not used. LISTEN cannot work there. With the option
+// It works through a pooler in transaction mode, such as PgBouncer, which shows by
+// the first statement on each connection: every statement carries its settings with
+// it and leaves none behind, and named prepared statements are not used. LISTEN
+// cannot work there. With the option
 // Notify at "auto" that is noticed, and followers rely on the timer: a planned
 // handover then takes up to the elector's ElectionInterval. "off" says so from
 // the start, "on" insists, for a pooler in session mode.

@@ -32,13 +32,14 @@ type store struct {
 	// other. Both are the user's pool if there is one.
 	calls, renewals *pgxpool.Pool
 	owned           bool
+	mode            pgx.QueryExecMode // of own connections, where the session is ours
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	closed atomic.Bool
 
 	pooled atomic.Bool   // the connections lead to a pooler
-	ready  atomic.Bool   // server and table have been looked at
+	ready  atomic.Bool   // it is known whether they do, if that has to be known beforehand
 	setup  chan struct{} // holds one while somebody looks
 
 	mu  sync.Mutex
@@ -218,8 +219,11 @@ func (s *store) pool() (*pgxpool.Pool, error) {
 		// it shows by the first write.
 		c.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
-	c.BeforeConnect = s.beforeConnect
-	c.AfterConnect = s.afterConnect
+	// The first statement on a connection depends on no session and is one round
+	// trip: nothing is known yet about what is behind it.
+	if s.mode = c.ConnConfig.DefaultQueryExecMode; s.mode != pgx.QueryExecModeSimpleProtocol {
+		c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
 	return pgxpool.NewWithConfig(context.Background(), c)
 }
 

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -21,11 +22,21 @@ var errLocked = errors.New("the group's row is locked by another transaction")
 // notApplied marks an error as the certain answer that nothing changed.
 func notApplied(err error) error { return fmt.Errorf("%w: %w", driver.ErrNotApplied, err) }
 
-func checkVersion(num int) error {
-	if num >= minVersion {
+// minVersion is the oldest server whose statements are ours.
+const minVersion = 12
+
+// checkVersion judges what the server, or the pooler before it, said of itself
+// when the connection was made. One that tells nothing of the kind is tried.
+func checkVersion(version string) error {
+	digits := 0
+	for digits < len(version) && '0' <= version[digits] && version[digits] <= '9' {
+		digits++
+	}
+	major, err := strconv.Atoi(version[:digits])
+	if err != nil || major >= minVersion {
 		return nil
 	}
-	return driver.Misconfigured(fmt.Errorf("the server has version %d.%d", num/10000, num/100%100), fmt.Sprintf("use PostgreSQL %d or later", minVersion/10000))
+	return driver.Misconfigured(fmt.Errorf("the server has version %s", version), fmt.Sprintf("use PostgreSQL %d or later", minVersion))
 }
 
 // connectError classifies why there is no connection. Nothing was sent.
@@ -101,10 +112,8 @@ func (s *store) judge(ctx context.Context, conn *pgx.Conn, err error) error {
 		s.ready.Store(false)
 		return driver.Misconfigured(err, hint)
 	}
-	switch pg.Code {
-	case "42P01", "3F000", "25006":
-		// The table was dropped, or this is another server than before: look again.
-		s.ready.Store(false)
+	if pg.Code == "25006" {
+		s.ready.Store(false) // this is another server than before: look again
 	}
 	// Severity is in the language of the server; a pooler gives nothing else.
 	if cmp.Or(pg.SeverityUnlocalized, pg.Severity) == "ERROR" {

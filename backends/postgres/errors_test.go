@@ -94,11 +94,14 @@ func kind(err error) string {
 }
 
 func TestOldServersAreRefused(t *testing.T) {
-	if err := checkVersion(110022); !errors.Is(err, driver.ErrMisconfigured) || !strings.Contains(err.Error(), "12") {
-		t.Errorf("version 11: %v", err)
-	}
-	if err := checkVersion(120000); err != nil {
-		t.Errorf("version 12: %v", err)
+	for version, old := range map[string]bool{
+		"11.22": true, "9.6.24": true, "11.22 (Debian 11.22-1.pgdg120+1)": true,
+		"12.0": false, "15.18 (Debian 15.18-0+deb12u1)": false, "18beta1": false, "": false, "a pooler": false,
+	} {
+		err := checkVersion(version)
+		if refused := errors.Is(err, driver.ErrMisconfigured); refused != old || err != nil && !strings.Contains(err.Error(), "12 or later") {
+			t.Errorf("version %q: %v", version, err)
+		}
 	}
 }
 
@@ -107,7 +110,7 @@ func TestNamesAreQuoted(t *testing.T) {
 	schema, table := "a\"b", "c\n; DROP TABLE x; --"
 	name := pgx.Identifier{schema, table}.Sanitize()
 	s := newStatements(name)
-	for _, text := range []string{s.acquire, s.insert, s.clamp, s.renew, s.resign, s.leaders, DDL(schema, table)} {
+	for _, text := range []string{s.take, s.acquireOne, s.acquire, s.insert, s.clamp, s.renew, s.resign, s.leaders, DDL(schema, table)} {
 		if !strings.Contains(text, name) || strings.Contains(text, "@table") || strings.Contains(text, schemaName) {
 			t.Errorf("the name is not put in: %s", text)
 		}

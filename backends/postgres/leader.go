@@ -80,7 +80,7 @@ func (s *store) Leaders(ctx context.Context, groups []string, report func(string
 // read reads the live records of groups.
 func (s *store) read(ctx context.Context, groups []string) (map[string]driver.Record, error) {
 	found := make(map[string]driver.Record, len(groups))
-	err := s.ask(ctx, s.calls, func(rows pgx.Rows) error {
+	err := s.ask(ctx, s.calls, question{sql: s.sql.leaders, args: []any{groups}, row: func(rows pgx.Rows) error {
 		var group string
 		var row recordRow
 		if err := rows.Scan(append([]any{&group}, row.fields()...)...); err != nil {
@@ -88,7 +88,7 @@ func (s *store) read(ctx context.Context, groups []string) (map[string]driver.Re
 		}
 		found[group] = row.record(group)
 		return nil
-	}, s.sql.leaders, groups)
+	}})
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ func (s *store) Renew(ctx context.Context, reqs []driver.RenewRequest, report fu
 		}
 	}
 	results := make([]driver.RenewResult, 0, n)
-	err := s.ask(ctx, s.renewals, func(rows pgx.Rows) error {
+	err := s.ask(ctx, s.renewals, question{sql: s.sql.renew, args: []any{groups, nonces, ttls, metadata}, row: func(rows pgx.Rows) error {
 		var i int
 		var granted *int64
 		var alive bool
@@ -44,7 +44,7 @@ func (s *store) Renew(ctx context.Context, reqs []driver.RenewRequest, report fu
 		}
 		results = append(results, res)
 		return nil
-	}, s.sql.renew, groups, nonces, ttls, metadata)
+	}})
 	if err != nil {
 		for i := range reqs {
 			report(driver.RenewResult{Index: i, Err: err})
@@ -59,8 +59,10 @@ func (s *store) Renew(ctx context.Context, reqs []driver.RenewRequest, report fu
 // Resign implements driver.Driver.
 func (s *store) Resign(ctx context.Context, t driver.Term) error {
 	var ended, alive bool
-	err := s.ask(ctx, s.calls, func(rows pgx.Rows) error { return rows.Scan(&ended, &alive) },
-		s.sql.resign, t.Group, t.Nonce.String(), s.channel)
+	err := s.ask(ctx, s.calls, question{
+		sql: s.sql.resign, args: []any{t.Group, t.Nonce.String(), s.channel},
+		row: func(rows pgx.Rows) error { return rows.Scan(&ended, &alive) },
+	})
 	switch {
 	case err != nil:
 		return err

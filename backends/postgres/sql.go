@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/multilock/multilock-go/backends/postgres/internal/seam"
@@ -15,16 +16,27 @@ func init() {
 
 // statements are the texts of all statements over one table.
 type statements struct {
-	acquire, insert, clamp, renew, resign, leaders string
+	take, acquireOne, acquire, insert, clamp, renew, resign, leaders string
 }
+
+// A row lock is never waited for, but a lock of the whole table is taken before
+// any row is looked at. A lease that a crash of the server takes back would be
+// granted twice, so commits are not asynchronous. The last word of each setting is
+// whether it ends with the transaction.
+const settingsSQL = `SELECT pg_backend_pid(), set_config('lock_timeout', '100ms', @local),
+	set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, @local)`
 
 // settings goes before every statement, in the same round trip and transaction,
 // and ends with it. Nothing is left in the session: behind a pooler that is
-// somebody else's next. A row lock is never waited for, but a lock of the whole
-// table is taken before any row is looked at. A lease that a crash of the server
-// takes back would be granted twice, so commits are not asynchronous.
-const settings = `SELECT set_config('lock_timeout', '100ms', true),
-	set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)`
+// somebody else's next, and that of a user's pool is the user's.
+var settings = strings.ReplaceAll(settingsSQL, "@local", "true")
+
+// opening goes before the first statement on a connection of ours, in the same
+// round trip. Where the session is ours alone, because the server process is the
+// one that the connection began with, it is set for good.
+func opening(pid uint32) string {
+	return strings.ReplaceAll(settingsSQL, "@local", fmt.Sprintf("pg_backend_pid() <> %d", pid))
+}
 
 // The words of the statements below.
 //
@@ -55,49 +67,94 @@ var record = `l.participant, l.token, l.nonce::text, l.metadata::text,
 	` + micros("l.ttl") + `,
 	CASE WHEN l.expires_at > clock_timestamp() THEN ` + micros(remaining) + ` ELSE 0 END`
 
-func micros(expr string) string { return "(extract(epoch FROM " + expr + ") * 1000000)::bigint" }
+// micros is exact: a double holds the microseconds of the next 250 years. The
+// numeric that extract gives since PostgreSQL 14 is dearer, most of all in a new
+// server process.
+func micros(expr string) string { return "(date_part('epoch', " + expr + ") * 1000000)::bigint" }
+
+// A new term of the group @g with the nonce @n: what it needs, and its token.
+const free = `l.last_nonce IS DISTINCT FROM @n AND l.expires_at <= now()`
+
+var (
+	firstToken = micros("clock_timestamp()")
+	nextToken  = `greatest(l.token + 1, ` + firstToken + `)`
+)
+
+// takeSQL makes one attempt, and answers only if it wins a row that was free. It
+// is what a new server process parses and plans soonest.
+var takeSQL = `UPDATE @table l SET
+	nonce = @n,
+	participant = @p,
+	metadata = @m,
+	token = ` + nextToken + `,
+	acquired_at = now(),
+	ttl = @ttl,
+	expires_at = now() + @ttl
+WHERE l.group_name = @g AND (SELECT true FROM @table l WHERE l.group_name = @g AND ` + free + ` FOR UPDATE SKIP LOCKED)
+RETURNING l.token, ` + micros("l.acquired_at") + ` AS acquired_at`
+
+// insertSQL makes rows of groups that have none, as the first term of each. It
+// waits for another's insertion of the same group, for as long as lock_timeout
+// lets it, and then leaves the row to the other.
+var insertSQL = `INSERT INTO @table AS l (group_name, nonce, participant, metadata, token, acquired_at, ttl, expires_at)
+SELECT @g, @n, @p, @m, ` + firstToken + `, now(), @ttl, now() + @ttl @from
+ON CONFLICT (group_name) DO NOTHING
+RETURNING l.group_name, l.token, ` + micros("l.acquired_at") + ` AS acquired_at`
+
+// seen is what is told of a row to an attempt that did not win it.
+var seen = `l.group_name IS NOT NULL,
+	coalesce(l.last_nonce = @n, false),
+	coalesce(l.nonce = @n, false),
+	coalesce(l.expires_at > clock_timestamp(), false),
+	coalesce(l.expires_at > clock_timestamp() + l.ttl * 1.05, false),
+	` + record + `
+`
+
+// acquireOneSQL makes one attempt for a group whose row is free, missing or held
+// by another, which is nearly every attempt there is; the plan of a statement
+// about one row is kept, whatever becomes of the table. That the row is the
+// attempt's own is told, and left to acquireSQL.
+var acquireOneSQL = `WITH won AS (
+` + takeSQL + `
+), made AS (
+` + strings.ReplaceAll(insertSQL, "@from", "WHERE NOT EXISTS (SELECT FROM @table l WHERE l.group_name = @g)") + `
+), term AS (
+	SELECT token, acquired_at FROM won UNION ALL SELECT token, acquired_at FROM made
+)
+SELECT term.token, term.acquired_at,
+	` + seen + `FROM (SELECT) one LEFT JOIN term ON true LEFT JOIN @table l ON l.group_name = @g`
+
+// attemptsCTE are the attempts of a batch.
+const attemptsCTE = `WITH q AS (
+	SELECT i, g, n::uuid AS n, p, us * interval '1 microsecond' AS ttl, m::jsonb AS m
+	FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) WITH ORDINALITY AS x(g, n, p, us, m, i)
+)`
 
 // acquireSQL makes many attempts. The rows that are free, or the attempt's own,
 // are locked unless somebody else has them locked, and taken; what the statement
 // saw of the others is told from its snapshot, without locking them.
-var acquireSQL = `WITH q AS (
-	SELECT i, g, n::uuid AS n, p, us * interval '1 microsecond' AS ttl, m::jsonb AS m
-	FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) WITH ORDINALITY AS x(g, n, p, us, m, i)
-), free AS (
-	SELECT l.group_name, coalesce(l.nonce = q.n AND l.expires_at > clock_timestamp(), false) AS mine
-	FROM @table l JOIN q ON l.group_name = q.g
-	WHERE l.last_nonce IS DISTINCT FROM q.n
-		AND (l.expires_at <= now() OR l.nonce = q.n AND l.expires_at > clock_timestamp())
+var acquireSQL = attemptsCTE + `, free AS (
+	SELECT l.group_name, coalesce(l.nonce = @n AND l.expires_at > clock_timestamp(), false) AS mine
+	FROM @table l JOIN q ON l.group_name = @g
+	WHERE ` + free + ` OR l.last_nonce IS DISTINCT FROM @n AND l.nonce = @n AND l.expires_at > clock_timestamp()
 	ORDER BY l.group_name
 	FOR UPDATE OF l SKIP LOCKED
 ), won AS (
 	UPDATE @table l SET
-		nonce = q.n,
-		participant = q.p,
-		metadata = q.m,
-		token = CASE WHEN f.mine THEN l.token
-			ELSE greatest(l.token + 1, ` + micros("clock_timestamp()") + `) END,
+		nonce = @n,
+		participant = @p,
+		metadata = @m,
+		token = CASE WHEN f.mine THEN l.token ELSE ` + nextToken + ` END,
 		acquired_at = CASE WHEN f.mine THEN l.acquired_at ELSE now() END,
-		ttl = CASE WHEN f.mine AND ` + unclamped + ` > now() + q.ttl THEN l.ttl ELSE q.ttl END,
-		expires_at = CASE WHEN f.mine THEN greatest(` + unclamped + `, now() + q.ttl) ELSE now() + q.ttl END
-	FROM free f JOIN q ON q.g = f.group_name
+		ttl = CASE WHEN f.mine AND ` + unclamped + ` > now() + @ttl THEN l.ttl ELSE @ttl END,
+		expires_at = CASE WHEN f.mine THEN greatest(` + unclamped + `, now() + @ttl) ELSE now() + @ttl END
+	FROM free f JOIN q ON @g = f.group_name
 	WHERE l.group_name = f.group_name
 	RETURNING q.i, l.token, ` + micros("l.acquired_at") + ` AS acquired_at, ` + micros("least(q.ttl, l.expires_at - now())") + ` AS granted
 )
 SELECT q.i, w.token, w.acquired_at, w.granted,
-	l.group_name IS NOT NULL,
-	coalesce(l.last_nonce = q.n, false),
-	coalesce(l.nonce = q.n, false),
-	coalesce(l.expires_at > clock_timestamp(), false),
-	coalesce(l.expires_at > clock_timestamp() + l.ttl * 1.05, false),
-	` + record + `
-FROM q LEFT JOIN won w ON w.i = q.i LEFT JOIN @table l ON l.group_name = q.g
+	` + seen + `FROM q LEFT JOIN won w ON w.i = q.i LEFT JOIN @table l ON l.group_name = @g
 ORDER BY q.i`
-
-// insertSQL makes the rows of new groups, all free.
-const insertSQL = `INSERT INTO @table (group_name)
-SELECT g FROM unnest($1::text[]) AS x(g) ORDER BY g
-ON CONFLICT (group_name) DO NOTHING`
 
 // clampSQL sets right what a clock stepped back left behind.
 const clampSQL = `WITH late AS (
@@ -152,15 +209,20 @@ SELECT (SELECT count(pg_notify($3::text, group_name)) FROM ended) > 0,
 var leadersSQL = `SELECT l.group_name, ` + record + `
 FROM @table l WHERE l.group_name = ANY ($1::text[]) AND ` + alive
 
-// newStatements puts the quoted name of the table into the texts.
+// newStatements puts the quoted name of the table into the texts, and what the
+// words for an attempt stand for: the parameters of one, or a line of many.
 func newStatements(table string) statements {
-	fill := func(sql string) string { return strings.ReplaceAll(sql, "@table", table) }
+	one := strings.NewReplacer("@table", table, "@g", "$1::text", "@n", "$2::text::uuid", "@p", "$3::text",
+		"@ttl", "$4::bigint * interval '1 microsecond'", "@m", "$5::text::jsonb")
+	many := strings.NewReplacer("@table", table, "@g", "q.g", "@n", "q.n", "@p", "q.p", "@ttl", "q.ttl", "@m", "q.m", "@from", "FROM q ORDER BY q.g")
 	return statements{
-		acquire: fill(acquireSQL),
-		insert:  fill(insertSQL),
-		clamp:   fill(clampSQL),
-		renew:   fill(renewSQL),
-		resign:  fill(resignSQL),
-		leaders: fill(leadersSQL),
+		take:       one.Replace(takeSQL),
+		acquireOne: one.Replace(acquireOneSQL),
+		acquire:    many.Replace(acquireSQL),
+		insert:     many.Replace(attemptsCTE + "\n" + insertSQL),
+		clamp:      many.Replace(clampSQL),
+		renew:      many.Replace(renewSQL),
+		resign:     many.Replace(resignSQL),
+		leaders:    many.Replace(leadersSQL),
 	}
 }

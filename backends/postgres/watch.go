@@ -143,6 +143,11 @@ func (s *store) listen(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.introduce(ctx, pc.Conn()); err != nil {
+		err = s.judge(ctx, pc.Conn(), err)
+		pc.Release()
+		return nil, err
+	}
 	if s.pooled.Load() && s.o.Notify != NotifyOn {
 		pc.Release()
 		return nil, errNoPush
