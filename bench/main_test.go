@@ -180,6 +180,7 @@ func TestInterruptedRunReportsNothing(t *testing.T) {
 		}
 	}
 	for _, c := range []string{
+		"handover, Memory, MultiLock, 2 candidates, one handover after another", "handover, Memory, a Go channel, 2 candidates, one handover after another",
 		"dead, Kubernetes (stand-in), client-go leaderelection", "takeover, Kubernetes (stand-in), client-go leaderelection", "load, Kubernetes (stand-in), client-go leaderelection, 1 leader, 1 followers",
 		"load, Kubernetes (stand-in), client-go leaderelection, 1 leader, 10 followers", "scale, Memory, 1 groups", "scale, Memory, 100 groups",
 		"calls, time.Now(), IsLeader(), Term(), Status()", "calls, a change reaches all of 1000 subscribers",
