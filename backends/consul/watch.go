@@ -289,7 +289,11 @@ func (sub *subscription) followBell(ctx context.Context, n int) follower {
 	first := true
 	return func(p *api.KVPair, again bool) bool {
 		if p == nil {
+			// It tells of itself by the next look, and all groups are read then.
+			sub.s.hang(ctx, n)
 			p = &api.KVPair{}
+		} else {
+			sub.s.hung[n].Store(true)
 		}
 		was, begins := last, first
 		last, first = *p, false
