@@ -86,6 +86,7 @@ func (s *store) acquireLocked(ctx context.Context, req driver.AcquireRequest, p 
 		s.supersede(req, p)
 		s.reportOrphan(req.Group, p, rec)
 		s.freed(req.Group)
+		s.tried(req.Group, try{nonce: rec.Nonce, index: p.ModifyIndex})
 		return driver.Grant{}, &driver.HeldError{Record: rec.term(req.Group, p)}
 	}
 	// The reply to an earlier send was lost.
@@ -159,7 +160,10 @@ func (s *store) acquireFree(ctx context.Context, req driver.AcquireRequest, begu
 		return driver.Grant{}, err
 	}
 	g.Granted = min(req.TTL, s.left(sess, begun))
-	return g, s.granted(c, begun, g, index)
+	if err = s.granted(c, begun, g, index); err == nil {
+		s.tried(req.Group, try{nonce: req.Nonce.String(), index: index, won: true})
+	}
+	return g, err
 }
 
 // sessionOf is the session in which req was sent before, if any.

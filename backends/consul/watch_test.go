@@ -137,7 +137,7 @@ func TestDoorbell(t *testing.T) {
 	} {
 		k.n.Store(0)
 		reads.Store(0)
-		f(c.p, c.again)
+		f(c.p, 0, c.again)
 		if k.n.Load() != c.wakes || reads.Load() != c.reads {
 			t.Errorf("step %d: %d wake-ups and %d reads, want %d and %d", i, k.n.Load(), reads.Load(), c.wakes, c.reads)
 		}
