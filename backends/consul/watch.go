@@ -102,7 +102,7 @@ func (sub *subscription) Add(ctx context.Context, group string) error {
 	}
 	if len(sub.queries) < sub.s.o.MaxWatches {
 		own, cancel := context.WithCancel(sub.ctx)
-		w := &keyWatch{sub: sub, ctx: own, cancel: cancel, group: group, tries: make(chan try, 1)}
+		w := &keyWatch{sub: sub, ctx: own, cancel: cancel, group: group, calm: calm, tries: make(chan try, 1)}
 		sub.queries[group] = w
 		sub.wg.Add(1)
 		sub.mu.Unlock()

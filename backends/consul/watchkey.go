@@ -20,6 +20,7 @@ type keyWatch struct {
 	group  string
 	tries  chan try // what an attempt has seen since the last wake-up; holds one
 
+	calm   time.Duration
 	v      seen
 	looked bool
 	rivals int // how many others seem to want the group
@@ -85,7 +86,7 @@ func (w *keyWatch) look(p *api.KVPair, index uint64, again bool) (bool, uint64) 
 // leads on from there: a poll from before would only be answered at once with the
 // same, and be in the way of those who try.
 func (w *keyWatch) outcome(index uint64) uint64 {
-	t := time.NewTimer(calm)
+	t := time.NewTimer(w.calm)
 	defer t.Stop()
 	select {
 	case x := <-w.tries:
