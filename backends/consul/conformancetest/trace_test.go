@@ -40,6 +40,7 @@ func TestStoppedFollowerLeavesNoTrace(t *testing.T) {
 			eventually(t, "it follows", func() bool {
 				return e.Status().Leader.Nonce == term.Nonce && count.kinds()["poll"] > 0
 			})
+			count.rest(t)
 			if err := e.Stop(limit(t)); err != nil {
 				t.Fatal(err)
 			}
