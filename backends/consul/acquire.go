@@ -86,6 +86,7 @@ func (s *store) acquireLocked(ctx context.Context, req driver.AcquireRequest, p 
 		s.supersede(req, p)
 		s.reportOrphan(req.Group, p, rec)
 		s.freed(req.Group)
+		s.tried(req.Group, try{nonce: rec.Nonce, index: p.ModifyIndex})
 		return driver.Grant{}, &driver.HeldError{Record: rec.term(req.Group, p)}
 	}
 	// The reply to an earlier send was lost.
@@ -159,7 +160,10 @@ func (s *store) acquireFree(ctx context.Context, req driver.AcquireRequest, begu
 		return driver.Grant{}, err
 	}
 	g.Granted = min(req.TTL, s.left(sess, begun))
-	return g, s.granted(c, begun, g, index)
+	if err = s.granted(c, begun, g, index); err == nil {
+		s.tried(req.Group, try{nonce: req.Nonce.String(), index: index, won: true})
+	}
+	return g, err
 }
 
 // sessionOf is the session in which req was sent before, if any.
@@ -201,17 +205,17 @@ func (s *store) lock(ctx context.Context, req driver.AcquireRequest, p *api.KVPa
 	if p != nil {
 		check = &api.KVTxnOp{Verb: api.KVCheckIndex, Key: key, Index: p.ModifyIndex}
 	}
-	resp, err := s.txn(ctx, []*api.KVTxnOp{
+	out, err := s.apply(ctx, []*api.KVTxnOp{
 		check,
 		{Verb: api.KVLock, Key: key, Value: value, Flags: recordFlags, Session: sess.id},
-	}, &api.QueryOptions{})
+	})
 	if err != nil {
 		return g, 0, notSent(err) || errors.Is(err, driver.ErrMisconfigured), err
 	}
-	if err := lockRefused(resp); err != nil {
+	if err := lockRefused(out); err != nil {
 		return g, 0, true, err
 	}
-	for _, r := range resp.Results {
+	for _, r := range out.Results {
 		if r.KV != nil && r.KV.Key == key && r.KV.Session == sess.id {
 			index = r.KV.ModifyIndex
 		}
@@ -225,8 +229,8 @@ func (s *store) lock(ctx context.Context, req driver.AcquireRequest, p *api.KVPa
 // lockRefused tells why the acquiring transaction was rolled back, which it is
 // as a whole. What is not recognised counts as a conflict: the next round reads
 // the key again, and ends after a few.
-func lockRefused(resp *api.TxnResponse) error {
-	for _, e := range resp.Errors {
+func lockRefused(out *outcome) error {
+	for _, e := range out.Errors {
 		switch {
 		case strings.Contains(e.What, "lock delay"):
 			return errLockDelay
@@ -236,17 +240,17 @@ func lockRefused(resp *api.TxnResponse) error {
 			return classify(errors.New(e.What))
 		}
 	}
-	return rolledBack(resp)
+	return rolledBack(out)
 }
 
 // rolledBack returns errConflict for a transaction that changed nothing.
-func rolledBack(resp *api.TxnResponse) error {
-	for _, e := range resp.Errors {
+func rolledBack(out *outcome) error {
+	for _, e := range out.Errors {
 		if err := classify(errors.New(e.What)); errors.Is(err, driver.ErrMisconfigured) {
 			return err
 		}
 	}
-	if len(resp.Errors) > 0 {
+	if len(out.Errors) > 0 {
 		return errConflict
 	}
 	return nil

@@ -335,9 +335,9 @@ func (s *store) void(ctx context.Context, group string, p *api.KVPair, after rec
 	}
 	after.Void = driver.NewNonce().String()
 	op.Value = after.encode()
-	resp, err := s.txn(ctx, []*api.KVTxnOp{op}, &api.QueryOptions{})
+	out, err := s.apply(ctx, []*api.KVTxnOp{op})
 	if err != nil {
 		return err
 	}
-	return rolledBack(resp)
+	return rolledBack(out)
 }

@@ -25,10 +25,16 @@
 // The lock-delay lives in the memory of each Consul server and counts by its own
 // clock. It does not survive the restart of the whole cluster from a snapshot.
 //
+// # Many followed groups
+//
+// Followers beyond [Options.MaxWatches] groups hear of resignations by doorbell
+// keys. They make those that are missing, and whoever resigns rings those that are
+// there.
+//
 // # What others may do to it
 //
 // An operator who deletes the key frees it at once, without lock-delay. The
-// leader notices with its next heartbeat. Until then two leaders are possible,
+// leader notices by its long poll, and with its next heartbeat at the latest. Until then two leaders are possible,
 // and only the token tells them apart.
 //
 // # Environment

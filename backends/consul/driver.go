@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -42,6 +43,8 @@ type store struct {
 	refusals map[string]*refusal    // groups under lock-delay
 	free     map[string]*api.KVPair // what the keys of groups were when they were last heard to be free
 	sub      *subscription
+
+	hung [bells]atomic.Bool // the doorbells that are known to be there
 }
 
 // connectTimeout bounds the building of a connection. It is short because a
@@ -370,7 +373,7 @@ const (
 	readOps = 64
 )
 
-// txn sends a transaction. A rolled back one is no error; resp.Errors says why.
+// txn sends a transaction that reads. A rolled back one is no error; resp.Errors says why.
 func (s *store) txn(ctx context.Context, ops []*api.KVTxnOp, q *api.QueryOptions) (*api.TxnResponse, error) {
 	all := make(api.TxnOps, len(ops))
 	for i, op := range ops {

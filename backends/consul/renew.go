@@ -176,22 +176,16 @@ func (s *store) change(ctx context.Context, r renewal) (uint64, error) {
 		rec := decode(p)
 		rec.Token, rec.Metadata = rec.token(p), r.req.Metadata
 		key := s.key(r.c.group)
-		resp, err := s.txn(ctx, []*api.KVTxnOp{
+		out, err := s.apply(ctx, []*api.KVTxnOp{
 			{Verb: api.KVCheckSession, Key: key, Session: p.Session},
 			{Verb: api.KVCAS, Key: key, Index: p.ModifyIndex, Value: rec.encode(), Flags: recordFlags},
-		}, &api.QueryOptions{})
+		})
 		if err != nil {
 			return 0, err
 		}
-		err = rolledBack(resp)
+		err = rolledBack(out)
 		if err == nil {
-			index := p.ModifyIndex
-			for _, res := range resp.Results {
-				if res.KV != nil {
-					index = max(index, res.KV.ModifyIndex)
-				}
-			}
-			return index, nil
+			return max(p.ModifyIndex, out.index(key)), nil
 		}
 		if !errors.Is(err, errConflict) {
 			return 0, err

@@ -79,40 +79,66 @@ func (s *store) resign(ctx context.Context, t driver.Term, c *claim) error {
 // written to it since index, leaves after in it, and rings for those who follow
 // the group without a watch of its own.
 //
+// A doorbell that nobody has hung is not rung: it would be a second key to write in
+// every handover. Whoever listens hangs it first and looks at its groups then, so
+// that a resignation is either seen by that look or finds the doorbell.
+//
 // The doorbell is locked and unlocked, which makes the server count the rings: a
 // listener that finds one more than before has missed none.
 func (s *store) release(ctx context.Context, group, session string, index uint64, after record) error {
-	key, bell := s.key(group), s.bellKey(bellOf(group))
+	n := bellOf(group)
+	key, bell := s.key(group), s.bellKey(n)
 	value, rung := after.encode(), ring{Group: group}.encode()
 	release := []*api.KVTxnOp{
 		{Verb: api.KVCheckIndex, Key: key, Index: index},
 		{Verb: api.KVUnlock, Key: key, Session: session, Value: value, Flags: recordFlags},
 	}
-	resp, err := s.txn(ctx, append(slices.Clone(release),
-		&api.KVTxnOp{Verb: api.KVLock, Key: bell, Session: session},
-		&api.KVTxnOp{Verb: api.KVUnlock, Key: bell, Session: session, Value: rung, Flags: recordFlags},
-	), &api.QueryOptions{})
-	ofBell := func(e *api.TxnError) bool { return e.OpIndex >= len(release) }
-	if err == nil && len(resp.Errors) > 0 && !slices.ContainsFunc(resp.Errors, func(e *api.TxnError) bool { return !ofBell(e) }) {
-		// Somebody has locked the doorbell by hand. One that is made anew makes all who
-		// listen look by themselves.
-		resp, err = s.txn(ctx, append(release,
-			&api.KVTxnOp{Verb: api.KVDelete, Key: bell},
-			&api.KVTxnOp{Verb: api.KVSet, Key: bell, Value: rung, Flags: recordFlags},
-		), &api.QueryOptions{})
+	send := func(more ...*api.KVTxnOp) (*outcome, error) {
+		return s.apply(ctx, append(slices.Clone(release), more...))
+	}
+	bellOnly := func(out *outcome) bool { // all that failed was about the doorbell
+		return len(out.Errors) > 0 && !slices.ContainsFunc(out.Errors, func(e *api.TxnError) bool { return e.OpIndex < len(release) })
+	}
+	var out *outcome
+	var err error
+	hung := s.hung[n].Load()
+	if !hung {
+		out, err = send(&api.KVTxnOp{Verb: api.KVCheckNotExists, Key: bell})
+		if hung = err == nil && bellOnly(out); hung {
+			s.hung[n].Store(true) // and stays so: if somebody deletes it, the next ring makes it again
+		}
+	}
+	if hung {
+		out, err = send(
+			&api.KVTxnOp{Verb: api.KVLock, Key: bell, Session: session},
+			&api.KVTxnOp{Verb: api.KVUnlock, Key: bell, Session: session, Value: rung, Flags: recordFlags},
+		)
+		if err == nil && bellOnly(out) {
+			// Somebody has locked the doorbell by hand. One that is made anew makes all who
+			// listen look by themselves.
+			out, err = send(
+				&api.KVTxnOp{Verb: api.KVDelete, Key: bell},
+				&api.KVTxnOp{Verb: api.KVSet, Key: bell, Value: rung, Flags: recordFlags},
+			)
+		}
 	}
 	if err != nil {
 		return err
 	}
-	if err := rolledBack(resp); err != nil {
+	if err := rolledBack(out); err != nil {
 		return err
 	}
-	freed := &api.KVPair{Key: key, Value: value}
-	for _, r := range resp.Results {
-		if r.KV != nil && r.KV.Key == key { // the check shows the index from before
-			freed.ModifyIndex = max(freed.ModifyIndex, r.KV.ModifyIndex)
-		}
-	}
-	s.saw(group, freed)
+	s.saw(group, &api.KVPair{Key: key, Value: value, ModifyIndex: out.index(key)})
 	return nil
+}
+
+// hang makes a doorbell, unless it is there.
+func (s *store) hang(ctx context.Context, n int) {
+	bell := s.bellKey(n)
+	// If it fails, it is tried again at the next look, and until then the sweep finds
+	// what is free.
+	_, _ = s.apply(ctx, []*api.KVTxnOp{
+		{Verb: api.KVCheckNotExists, Key: bell},
+		{Verb: api.KVSet, Key: bell, Value: ring{}.encode(), Flags: recordFlags},
+	})
 }

@@ -31,7 +31,7 @@ type subscription struct {
 
 	mu       sync.Mutex
 	closed   bool
-	queries  map[string]context.CancelFunc
+	queries  map[string]*keyWatch
 	shards   [bells]shard
 	sweeping bool
 	soon     chan struct{} // makes the next sweep come now; holds one
@@ -56,7 +56,10 @@ type seen struct {
 // key becomes free, also if a whole term began and ended since the last look, or
 // once when another term has begun and nobody saw it free in between.
 func (v *seen) look(p *api.KVPair) bool {
-	now := seen{known: true, free: !locked(p), nonce: decode(p).Nonce}
+	now := seen{known: true, free: !locked(p)}
+	if !now.free {
+		now.nonce = decode(p).Nonce
+	}
 	if p != nil {
 		now.index = p.ModifyIndex
 	}
@@ -77,7 +80,7 @@ func (s *store) Watch(_ context.Context, sink driver.Sink) (driver.Subscription,
 	if s.closed {
 		return nil, driver.ErrClosed
 	}
-	sub := &subscription{s: s, sink: sink, queries: make(map[string]context.CancelFunc), soon: make(chan struct{}, 1)}
+	sub := &subscription{s: s, sink: sink, queries: make(map[string]*keyWatch), soon: make(chan struct{}, 1)}
 	sub.ctx, sub.cancel = context.WithCancel(s.ctx)
 	s.sub = sub
 	return sub, nil
@@ -99,10 +102,11 @@ func (sub *subscription) Add(ctx context.Context, group string) error {
 	}
 	if len(sub.queries) < sub.s.o.MaxWatches {
 		own, cancel := context.WithCancel(sub.ctx)
-		sub.queries[group] = cancel
+		w := &keyWatch{sub: sub, ctx: own, cancel: cancel, group: group, calm: calm, tries: make(chan try, 1)}
+		sub.queries[group] = w
 		sub.wg.Add(1)
 		sub.mu.Unlock()
-		sub.start(ctx, own, sub.s.key(group), sub.followKey(own, group))
+		sub.start(ctx, own, sub.s.key(group), w.look)
 		return nil
 	}
 	n := bellOf(group)
@@ -132,8 +136,8 @@ func (sub *subscription) Add(ctx context.Context, group string) error {
 func (sub *subscription) Remove(group string) {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
-	if cancel := sub.queries[group]; cancel != nil {
-		cancel()
+	if w := sub.queries[group]; w != nil {
+		w.cancel()
 		delete(sub.queries, group)
 		return
 	}
@@ -176,16 +180,17 @@ func (sub *subscription) lost(c *claim) {
 	sub.emit(func(s driver.Sink) { s.Lost(c.group, c.nonce) })
 }
 
-// follower handles the answers of one blocking query. again says that changes
-// may have been missed since the last one. It returns whether there was news.
-type follower func(p *api.KVPair, again bool) bool
+// follower handles the answers of one blocking query. index is what the next one
+// would go on from, and again says that changes may have been missed since the
+// last one. It returns whether there was news, and from where to go on.
+type follower func(p *api.KVPair, index uint64, again bool) (news bool, next uint64)
 
 // start looks once, so that nothing after its return is missed, and goes on in
 // the background until own ends. ctx is that of the caller.
 func (sub *subscription) start(ctx, own context.Context, key string, f follower) {
 	p, index, err := sub.s.get(ctx, key, &api.QueryOptions{})
 	if err == nil {
-		f(p, false)
+		_, index = f(p, index, false)
 	}
 	go func() {
 		defer sub.wg.Done()
@@ -210,11 +215,11 @@ func (sub *subscription) poll(ctx context.Context, key string, index uint64, f f
 			continue
 		}
 		fails = 0
-		news := f(p, again)
-		again = false
 		back := next < index
+		news, next := f(p, next, again)
+		again = back
 		if back {
-			next, again = 0, true
+			next = 0
 		}
 		index = next
 		if (back || !news) && time.Since(begun) < watchWait/2 {
@@ -226,8 +231,10 @@ func (sub *subscription) poll(ctx context.Context, key string, index uint64, f f
 }
 
 // pause waits between half of d and d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d/2 + rand.N(d/2+1))
+func pause(ctx context.Context, d time.Duration) { wait(ctx, d/2+rand.N(d/2+1)) }
+
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -235,61 +242,17 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// calm is the pause of a poll that has told of a free group.
-const calm = 4 * time.Millisecond
-
-// followKey handles the blocking query of a group of its own.
-func (sub *subscription) followKey(ctx context.Context, group string) follower {
-	v := &seen{}
-	first := true
-	return func(p *api.KVPair, again bool) bool {
-		news := v.look(p)
-		sub.s.saw(group, p)
-		if (news && !first) || again {
-			sub.wake(group)
-		}
-		sub.s.suspect(ctx, group, p)
-		if news && !first && !locked(p) {
-			if decode(p).Nonce != "" {
-				// It was not resigned: a session has ended, and with it other terms, of which
-				// nothing tells.
-				sub.sweepSoon()
-			}
-			// All followers try now, and a leader is what they wait for. Polling again is not
-			// to be in the way of that; what changes meanwhile is seen after the pause.
-			pause(ctx, calm)
-		}
-		first = false
-		return news || again
-	}
-}
-
-// suspect looks whether a term of ours is gone from a key. What a watch shows may
-// be old, so it is read again before anybody is told.
-func (s *store) suspect(ctx context.Context, group string, p *api.KVPair) {
-	rec := decode(p)
-	s.mu.Lock()
-	var gone []*claim
-	for _, c := range s.claims[group] {
-		mine := locked(p) && p.Session == c.sess.id && rec.Nonce == c.nonce.String()
-		if c.granted && !c.over && !mine && (p == nil || p.ModifyIndex >= c.index) {
-			gone = append(gone, c)
-		}
-	}
-	s.mu.Unlock()
-	for _, c := range gone {
-		// It tells core if the term is lost. If it cannot be read, renewals find out.
-		_, _ = s.own(ctx, renewal{req: driver.RenewRequest{Term: driver.Term{Group: group, Nonce: c.nonce}}, c: c})
-	}
-}
-
 // followBell handles the blocking query of a doorbell.
 func (sub *subscription) followBell(ctx context.Context, n int) follower {
 	var last api.KVPair // zero without a key
 	first := true
-	return func(p *api.KVPair, again bool) bool {
+	return func(p *api.KVPair, index uint64, again bool) (bool, uint64) {
 		if p == nil {
+			// It tells of itself by the next look, and all groups are read then.
+			sub.s.hang(ctx, n)
 			p = &api.KVPair{}
+		} else {
+			sub.s.hung[n].Store(true)
 		}
 		was, begins := last, first
 		last, first = *p, false
@@ -298,7 +261,7 @@ func (sub *subscription) followBell(ctx context.Context, n int) follower {
 		case again || p.ModifyIndex < was.ModifyIndex:
 			sub.pass(ctx, n, false)
 		case p.ModifyIndex == was.ModifyIndex:
-			return false
+			return false, index
 		default:
 			if was.ModifyIndex == 0 { // the first ring ever makes the key
 				was.CreateIndex = p.ModifyIndex
@@ -308,7 +271,7 @@ func (sub *subscription) followBell(ctx context.Context, n int) follower {
 			}
 			sub.rung(n, decodeRing(p).Group)
 		}
-		return true
+		return true, index
 	}
 }
 

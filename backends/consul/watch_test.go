@@ -3,6 +3,7 @@ package consul
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -100,11 +101,16 @@ func TestIndexGoesBack(t *testing.T) {
 }
 
 // TestDoorbell: a ring wakes its group alone if the server has counted one more
-// than before; after a gap all groups of the doorbell are read.
+// than before; after a gap all groups of the doorbell are read. One that is missing
+// is hung.
 func TestDoorbell(t *testing.T) {
-	var reads atomic.Int32
-	s := fake(t, func(w http.ResponseWriter, _ *http.Request) {
-		reads.Add(1)
+	var reads, hangs atomic.Int32
+	s := fake(t, func(w http.ResponseWriter, r *http.Request) {
+		if b, err := io.ReadAll(r.Body); err != nil || strings.Contains(string(b), "check-not-exists") {
+			hangs.Add(1)
+		} else {
+			reads.Add(1)
+		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"Results": []any{}})
 	})
 	k := &wakes{}
@@ -137,9 +143,13 @@ func TestDoorbell(t *testing.T) {
 	} {
 		k.n.Store(0)
 		reads.Store(0)
-		f(c.p, c.again)
+		hangs.Store(0)
+		f(c.p, 0, c.again)
 		if k.n.Load() != c.wakes || reads.Load() != c.reads {
 			t.Errorf("step %d: %d wake-ups and %d reads, want %d and %d", i, k.n.Load(), reads.Load(), c.wakes, c.reads)
+		}
+		if missing := c.p == nil; (hangs.Load() == 1) != missing || hangs.Load() > 1 {
+			t.Errorf("step %d: missing: %v, hung %d times", i, missing, hangs.Load())
 		}
 	}
 }
