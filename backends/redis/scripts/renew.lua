@@ -1,9 +1,9 @@
 -- ARGV: nonce, ttl, meta (empty to leave it).
 local ttl, meta = tonumber(ARGV[2]), ARGV[3]
 
-local r = redis.pcall('HMGET', key, 'nonce', 'expiry', 'ttl')
-local expiry, theirs = tonumber(r[2]), tonumber(r[3])
-if r[1] ~= ARGV[1] or not (expiry and theirs and expiry > now) then
+local r = redis.pcall('HMGET', key, 'nonce', 'token', 'expiry', 'ttl')
+local expiry, theirs = tonumber(r[3]), tonumber(r[4])
+if r[1] ~= ARGV[1] or not (r[2] and expiry and theirs and expiry > now) then
   if r.err and not string.find(r.err, 'WRONGTYPE', 1, true) then
     return r
   end
