@@ -42,7 +42,8 @@
 //     newest writes. If that is the acquisition, two may lead until the renewal of
 //     the first fails. WaitReplicas narrows this, it cannot exclude it.
 //   - maxmemory-policy allkeys-* is refused as a misconfiguration where INFO tells
-//     it. Each server is asked once, and again after a failure there.
+//     it. The first attempt at each server looks, and the first after a failure
+//     there; what is refused has written nothing.
 //
 // In all these cases tokens still increase, since each is at least the server's
 // clock in microseconds: let the resource check them.

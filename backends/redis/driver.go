@@ -49,7 +49,7 @@ func newDriver(o Options) (*redisDriver, error) {
 
 // newUserDriver makes a driver over a client that stays the user's.
 func newUserDriver(c goredis.UniversalClient, o Options) *redisDriver {
-	l := &lane{c: c}
+	l := &lane{client: func() goredis.UniversalClient { return c }}
 	_, sharded := c.(*goredis.ClusterClient)
 	return &redisDriver{o: o, sharded: sharded, user: true, calls: l, renewals: l, hedge: l, pushes: l}
 }
@@ -73,7 +73,7 @@ func (d *redisDriver) acquireCall(req driver.AcquireRequest) (call, error) {
 	if grace == 0 {
 		grace = max(minGrace, req.TTL)
 	}
-	return call{acquireScript, d.key(req.Group), []any{req.Nonce.String(), req.Participant, micros(req.TTL), meta, micros(grace)}}, nil
+	return call{acquireScript, d.key(req.Group), []any{req.Nonce.String(), req.Participant, micros(req.TTL), meta, micros(grace), ""}}, nil
 }
 
 func (d *redisDriver) acquired(req driver.AcquireRequest, fields []string, err error) (driver.Grant, error) {
@@ -84,6 +84,8 @@ func (d *redisDriver) acquired(req driver.AcquireRequest, fields []string, err e
 		return parseGrant(fields)
 	case fields[0] == "resigned":
 		return driver.Grant{}, driver.ErrResigned
+	case fields[0] == "policy" && len(fields) == 2:
+		return driver.Grant{}, errPolicy(fields[1])
 	case fields[0] == "held", fields[0] == "foreign":
 		return driver.Grant{}, held(req.Group, d.key(req.Group), fields)
 	}
@@ -188,7 +190,7 @@ func (d *redisDriver) renew(ctx context.Context, b *batch) error {
 			return context.Cause(ctx)
 		}
 	}
-	l.run(ctx, func() { b.run(ctx, l.c, true) })
+	l.run(ctx, func() { b.run(ctx, l.client(), true) })
 	return nil
 }
 

@@ -29,7 +29,7 @@ type batch struct {
 	d      *redisDriver
 	calls  []call
 	wait   time.Duration // how long to wait for the replicas; 0 is not at all
-	policy bool          // look at the eviction policy first
+	policy bool          // attempts: a server that was not asked yet looks at its eviction policy
 
 	mu     sync.Mutex
 	report answer // nil once nobody listens
@@ -40,14 +40,14 @@ type batch struct {
 func (d *redisDriver) exec(ctx context.Context, l *lane, b *batch) error {
 	b.d = d
 	if l.net != nil {
-		return l.do(ctx, func() { b.run(ctx, l.c, true) })
+		return l.do(ctx, func() { b.run(ctx, l.client(), true) })
 	}
 	// A client of the user's: its limits are not ours, and its connections cannot
 	// be closed. What does not return in time is left behind.
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		b.run(ctx, l.c, false)
+		b.run(ctx, l.client(), false)
 	}()
 	select {
 	case <-done:
@@ -105,7 +105,7 @@ func (b *batch) run(ctx context.Context, c goredis.UniversalClient, single bool)
 				}
 				return
 			}
-			_, _ = b.pipe(ctx, cluster, moved, false) // it follows redirections itself
+			_, _ = b.pipe(ctx, cluster, "", moved, false) // it follows redirections itself
 		})
 	}
 	wg.Wait()
@@ -114,15 +114,13 @@ func (b *batch) run(ctx context.Context, c goredis.UniversalClient, single bool)
 // node sends the calls of part to one server. It returns those that were redirected
 // and whether others have failed.
 func (b *batch) node(ctx context.Context, c goredis.UniversalClient, addr string, part []int, single bool) (moved []int, failed bool) {
-	if b.policy {
-		if err := b.d.checkPolicy(ctx, c, addr); err != nil {
-			for _, i := range part {
-				b.tell(i, nil, err)
-			}
-			return nil, false
-		}
+	if b.policy && len(part) > 1 && !b.d.isChecked(addr) {
+		// To look costs a server more than an attempt does: one looks for all.
+		moved, failed = b.pipe(ctx, c, addr, part[:1], single)
+		part = part[1:]
 	}
-	moved, failed = b.pipe(ctx, c, part, single)
+	alsoMoved, alsoFailed := b.pipe(ctx, c, addr, part, single)
+	moved, failed = append(moved, alsoMoved...), failed || alsoFailed
 	if failed {
 		b.d.checked.Delete(addr) // it may be another server by now, or have other settings
 	}
@@ -133,8 +131,9 @@ func (b *batch) node(ctx context.Context, c goredis.UniversalClient, addr string
 // script the server has not got, or in a form it does not understand, follow in
 // further ones; those it redirects are returned if c is one server, and followed by
 // the SDK if not.
-func (b *batch) pipe(ctx context.Context, c goredis.UniversalClient, part []int, single bool) (moved []int, failed bool) {
+func (b *batch) pipe(ctx context.Context, c goredis.UniversalClient, addr string, part []int, single bool) (moved []int, failed bool) {
 	_, follows := c.(*goredis.ClusterClient)
+	look := b.policy && (follows || !b.d.isChecked(addr))
 	load := false
 	for round := 0; len(part) > 0; round++ {
 		which := withFlags
@@ -151,6 +150,9 @@ func (b *batch) pipe(ctx context.Context, c goredis.UniversalClient, part []int,
 		cmds := make([]*goredis.Cmd, len(part))
 		for j, i := range part {
 			x := &b.calls[i]
+			if look {
+				x.args[lookArg] = "1"
+			}
 			if load && (follows || x.script != loaded) {
 				cmds[j] = to.Eval(ctx, x.script.forms[which].text, []string{x.key}, x.args...)
 				loaded = x.script
@@ -174,6 +176,9 @@ func (b *batch) pipe(ctx context.Context, c goredis.UniversalClient, part []int,
 			case err == nil && len(fields) == 0:
 				b.tell(i, nil, errReply(fields))
 			case err == nil:
+				if look && !follows && fields[0] != "policy" {
+					b.d.checked.Store(addr, true)
+				}
 				b.tell(i, fields, b.confirmed(ctx, fields, replicas))
 			case round < 3 && goredis.HasErrorPrefix(err, "NOSCRIPT"):
 				load = true

@@ -32,23 +32,29 @@ const poolSize = 500
 // master of a cluster). A call whose context ends has its connection closed
 // under it: the SDK looks at deadlines only, and would wait for the answer.
 type lane struct {
-	c    goredis.UniversalClient
-	net  *network
-	turn chan struct{} // holds a value while a call runs
-	once bool          // close the connection after each call
+	client func() goredis.UniversalClient // made when it is first needed: a new backend makes calls only
+	net    *network                       // nil if the client is the user's
+	turn   chan struct{}                  // holds a value while a call runs
+	once   bool                           // close the connection after each call
 }
 
 // newLane makes a lane with a client of its own. It does no I/O.
 func newLane(o Options) *lane {
-	n := &network{open: make(map[*conn]struct{}), tls: o.tlsConfig()}
-	return &lane{c: newClient(o, n, -1), net: n, turn: make(chan struct{}, 1)}
+	return laneOf(o, -1)
 }
 
 // newOnce makes a lane that opens a connection for each call: whoever hedges
 // because a connection hangs wants none that has been idle for long.
 func newOnce(o Options) *lane {
+	l := laneOf(o, time.Nanosecond)
+	l.once = true
+	return l
+}
+
+func laneOf(o Options, idle time.Duration) *lane {
 	n := &network{open: make(map[*conn]struct{}), tls: o.tlsConfig()}
-	return &lane{c: newClient(o, n, time.Nanosecond), net: n, turn: make(chan struct{}, 1), once: true}
+	client := sync.OnceValue(func() goredis.UniversalClient { return newClient(o, n, idle) })
+	return &lane{client: client, net: n, turn: make(chan struct{}, 1)}
 }
 
 // newClient makes a client that reuses a connection unless it was idle for longer
@@ -115,7 +121,7 @@ func (l *lane) run(ctx context.Context, f func()) {
 }
 
 func (l *lane) close() error {
-	err := l.c.Close()
+	err := l.client().Close() // made, if it was not: none is left that could be made later
 	l.net.abort()
 	return err
 }

@@ -9,6 +9,9 @@ import (
 //go:embed scripts/common.lua
 var commonLua string
 
+//go:embed scripts/record.lua
+var recordLua string
+
 //go:embed scripts/acquire.lua
 var acquireLua string
 
@@ -46,8 +49,8 @@ func newScript(flags, body string) *script {
 }
 
 var (
-	acquireScript = newScript("allow-oom", acquireLua)
+	acquireScript = newScript("allow-oom", recordLua+acquireLua)
 	renewScript   = newScript("allow-oom", renewLua)
 	resignScript  = newScript("allow-oom", resignLua)
-	leaderScript  = newScript("no-writes", leaderLua)
+	leaderScript  = newScript("no-writes", recordLua+leaderLua)
 )

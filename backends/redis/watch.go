@@ -141,7 +141,7 @@ func (w *watch) Close() error {
 
 // place puts a group on the feed that hears of it.
 func (w *watch) place(ctx context.Context, group string) {
-	addr, c := "", w.d.pushes.c
+	addr, c := "", w.d.pushes.client()
 	if cluster, ok := c.(*goredis.ClusterClient); ok {
 		node, err := cluster.MasterForKey(ctx, w.d.key(group))
 		if err != nil {
@@ -185,7 +185,7 @@ func (w *watch) later(groups []string) {
 		case <-w.ctx.Done():
 			return
 		}
-		if cluster, ok := w.d.pushes.c.(*goredis.ClusterClient); ok {
+		if cluster, ok := w.d.pushes.client().(*goredis.ClusterClient); ok {
 			cluster.ReloadState(w.ctx)
 		}
 		for _, group := range groups {

@@ -289,6 +289,9 @@ func TestPolicyThatEvictsLeadersIsRefused(t *testing.T) {
 	req := request(newGroup(), "a")
 	_, err := d.Acquire(patience(t), req)
 	want(t, "Acquire under allkeys-lru", err, driver.ErrMisconfigured)
+	if n := s.Do("EXISTS", key(req.Group)); n != "0" {
+		t.Error("the refused attempt has left a record")
+	}
 	s.Do("CONFIG", "SET", "maxmemory-policy", "noeviction")
 	acquire(t, d, req)
 
@@ -304,6 +307,40 @@ func TestPolicyThatEvictsLeadersIsRefused(t *testing.T) {
 	p.Restore()
 	_, err = d.Acquire(patience(t), request(newGroup(), "a"))
 	want(t, "Acquire under allkeys-lfu after a failure", err, driver.ErrMisconfigured)
+}
+
+// Many attempts that travel together: one looks at the policy, and none is granted
+// by a server that is refused.
+func TestOneOfABatchLooksAtThePolicy(t *testing.T) {
+	t.Parallel()
+	s := server.Start(t, server.Options{Args: []string{"--maxmemory-policy", "allkeys-lru"}})
+	d := open(t, redis.Options{Addrs: []string{s.Addr}, Grace: time.Millisecond})
+	aged(s, 3)
+	reqs := make([]driver.AcquireRequest, 5)
+	for i := range reqs {
+		reqs[i] = request(newGroup(), "a")
+	}
+	attempt := func() (errs []error) {
+		errs = make([]error, len(reqs))
+		d.(driver.BatchAcquirer).AcquireBatch(patience(t), reqs, func(i int, g driver.Grant, err error) { errs[i] = err })
+		return errs
+	}
+	for i, err := range attempt() {
+		want(t, fmt.Sprintf("attempt %d under allkeys-lru", i), err, driver.ErrMisconfigured)
+		if n := s.Do("EXISTS", key(reqs[i].Group)); n != "0" {
+			t.Errorf("the refused attempt %d has left a record", i)
+		}
+	}
+	s.Do("CONFIG", "SET", "maxmemory-policy", "noeviction")
+	before := s.Calls("info")
+	for i, err := range attempt() {
+		if err != nil {
+			t.Errorf("attempt %d: %v", i, err)
+		}
+	}
+	if n := s.Calls("info") - before - 1; n != 1 { // which is this look itself
+		t.Errorf("INFO was called %d times for one batch", n)
+	}
 }
 
 func TestMisconfigurations(t *testing.T) {

@@ -1,4 +1,4 @@
-local fault, r, expiry, ttl = read('holder', 'since', 'meta')
+local fault, r, expiry, ttl = read()
 if fault then
   return fault
 end
