@@ -35,7 +35,7 @@ type store struct {
 	closed  bool
 	running bool
 	authErr error
-	proof   proof
+	proofs  proofs
 	claims  map[claimKey]*claim
 	leading map[string]*claim // by group: the claim that holds its lock
 	watches map[string]*watch // by group
@@ -49,7 +49,7 @@ func newDriver(o Options) (driver.Driver, error) {
 	s := newStore(o, NewHook(dialer(o, limit), nil))
 	s.own = true
 	s.hosts = &hosts{}
-	s.hook.attach(s, limit, o.Tick)
+	s.hook.attach(s, limit, idle(o), o.Tick)
 	return s, nil
 }
 
@@ -93,7 +93,7 @@ func fromConn(conn *zk.Conn, h *Hook, o Options) (*store, error) {
 	s := newStore(o, h)
 	s.conn = conn
 	s.rounds = 3
-	if !h.attach(s, o.SessionTimeout/3, o.Tick) {
+	if !h.attach(s, o.SessionTimeout/3, idle(o), o.Tick) {
 		return nil, &multilock.InvalidError{Field: "hook", Allowed: "must not be in use by another backend"}
 	}
 	return s, nil
@@ -111,10 +111,6 @@ func adjustInfo(o Options, i *driver.Info) {
 	}
 	i.Target += o.RootPath
 }
-
-// shortening is the age a proof of life can have when it is used, see prove: two
-// pauses, and a part of the time-out for the three answers between them.
-func shortening(o Options) time.Duration { return 2*gap(o) + o.SessionTimeout/20 }
 
 // validate holds the rule between time-out and tick: below it, belief would be
 // shorter than a handful of heartbeats.

@@ -31,9 +31,9 @@ type Hook struct {
 	changed  chan struct{}
 	observer observer
 	limit    time.Duration // for the session on a new connection
+	quiet    time.Duration // after which the observer asks something
 	tick     time.Duration
-	watching int64         // the session that has a watch for good
-	written  chan struct{} // closed when the next transaction is written; nil if nobody waits
+	watching int64 // the session that has a watch for good
 
 	// When the server was last heard, last written to, and last asked something, by
 	// time.Since(born).
@@ -202,14 +202,15 @@ func (h *Hook) cut(epoch uint64) {
 	}
 }
 
-// attach makes o the observer; it reports false if there is one.
-func (h *Hook) attach(o observer, limit, tick time.Duration) bool {
+// attach makes o the observer, which asks something at the latest when the session
+// has been quiet for so long; it reports false if there is one.
+func (h *Hook) attach(o observer, limit, quiet, tick time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.observer != nil {
 		return false
 	}
-	h.observer, h.limit, h.tick = o, limit, tick
+	h.observer, h.limit, h.quiet, h.tick = o, limit, quiet, tick
 	return true
 }
 

@@ -71,14 +71,10 @@ func (s *store) removeOnce(ctx context.Context, c *claim, resign bool, sent *boo
 	if err != nil {
 		return err
 	}
-	if resign {
-		s.lookedAfter(ctx, c.group) // a term this short has its watch in a moment
-	}
-	undoubted := s.undoubted(c, l)
 	s.mu.Lock()
 	forgotten := s.claims[c.claimKey] != c
 	sync := c.unsure || *sent
-	known, groupVer, lockVer := resign && undoubted && !sync, c.groupVer, c.lockVer
+	known, groupVer, lockVer := resign && c.held && !sync, c.groupVer, c.lockVer
 	s.mu.Unlock()
 	if forgotten || l.session != c.session {
 		return driver.ErrLost // removed by another call, or gone with its session
@@ -89,8 +85,8 @@ func (s *store) removeOnce(ctx context.Context, c *claim, resign bool, sent *boo
 		}
 	}
 	for range 10 {
-		// Of a term that can be renewed without a look at its record, both versions
-		// are known.
+		// Of a term that is held both versions are known, unless somebody else has
+		// been at its record.
 		if known {
 			known, *sent = false, true
 			err = s.end(ctx, c, encodeGroup(c.nonce), groupVer, lockVer)

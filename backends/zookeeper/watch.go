@@ -19,8 +19,6 @@ type watch struct {
 	armed   bool // an event will come when the lock node changes
 	arming  bool // somebody is at it
 	counter uint64
-	looks   int           // reads behind a transaction under way, see lookAfter
-	looked  chan struct{} // closed when the latest of them has ended
 
 	czxid   int64 // of the lock node when the watch was set, 0 if it was missing
 	version int32
@@ -48,6 +46,10 @@ const (
 // rearmDelay gives the attempt that follows a wake-up the time to set the watch
 // again in passing.
 const rearmDelay = 50 * time.Millisecond
+
+// watchDelay is how long a term lasts before its own watch is set, unless the group
+// is followed: most that are given back before would only be slower for it.
+const watchDelay = 100 * time.Millisecond
 
 // patience is the longest wait before a wake-up is passed on in a group in which
 // the race before was lost. All who follow a group hear of its end at once, and
@@ -130,7 +132,7 @@ func (s *store) queue(e event) {
 	}
 }
 
-// want keeps a watch on group as long as somebody needs it; the lock is held.
+// want keeps a watch on group for a term that has begun; the lock is held.
 func (s *store) want(group string) *watch {
 	w := s.watches[group]
 	if w == nil {
@@ -138,7 +140,7 @@ func (s *store) want(group string) *watch {
 		s.watches[group] = w
 	}
 	if s.running {
-		s.arm(group, w, 0, false)
+		s.arm(group, w, watchDelay, false)
 	}
 	return w
 }
@@ -146,7 +148,7 @@ func (s *store) want(group string) *watch {
 // tidy forgets a watch that nobody needs and no event will come for; the lock is
 // held.
 func (s *store) tidy(group string) {
-	if w := s.watches[group]; w != nil && !w.wanted && !w.armed && !w.arming && !w.kept && w.looks == 0 && s.leading[group] == nil {
+	if w := s.watches[group]; w != nil && !w.wanted && !w.armed && !w.arming && !w.kept && s.leading[group] == nil {
 		delete(s.watches, group)
 	}
 }
@@ -227,7 +229,7 @@ func (s *store) suspect(ctx context.Context, c *claim) {
 // arm sets the watch of group, after delay, until it is in force or not needed.
 // With wake, a lock node that is found missing is told. The lock is held.
 func (s *store) arm(group string, w *watch, delay time.Duration, wake bool) {
-	if w.armed || w.arming || w.looks > 0 || !s.needs(group, w) {
+	if w.armed || w.arming || !s.needs(group, w) {
 		return
 	}
 	w.arming = true
@@ -268,11 +270,10 @@ func (s *store) inForce(group string, w *watch) bool {
 	return w.armed || !s.needs(group, w)
 }
 
-// needs reports whether somebody follows or leads group, or may be about to lead
-// it; who is resigning does not any more. The lock is held.
+// needs reports whether somebody follows or leads group; who is resigning does not any more. The lock is held.
 func (s *store) needs(group string, w *watch) bool {
 	c := s.leading[group]
-	return w.wanted || w.looks > 0 || c != nil && !c.ending
+	return w.wanted || c != nil && !c.ending
 }
 
 func (s *store) wake(group string) {
@@ -290,7 +291,7 @@ func (s *store) setWatch(ctx context.Context, group string) (exists bool, err er
 		return false, err
 	}
 	n, err := s.watched(group, func() (node, error) {
-		return await(ctx, func() (node, error) {
+		return ask(ctx, s, false, func() (node, error) {
 			ok, stat, _, err := s.conn.ExistsW(s.lockPath(group))
 			if !ok {
 				stat = nil
@@ -312,7 +313,7 @@ func (s *store) readLock(ctx context.Context, group string) (node, error) {
 		return s.get(ctx, s.lockPath(group))
 	}
 	return s.watched(group, func() (node, error) {
-		return await(ctx, func() (node, error) {
+		return ask(ctx, s, false, func() (node, error) {
 			data, stat, _, err := s.conn.GetW(s.lockPath(group))
 			return node{data, stat}, err
 		})
