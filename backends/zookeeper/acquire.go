@@ -241,10 +241,7 @@ func (s *store) readInOrder(ctx context.Context, group string) (g, lock node, er
 	if g, err = s.get(ctx, s.groupPath(group)); err != nil {
 		return node{}, node{}, err
 	}
-	lock, err = s.get(ctx, s.lockPath(group))
-	if errors.Is(err, zk.ErrNoNode) {
-		return g, node{}, nil
-	}
+	lock, err = s.readFree(ctx, group)
 	return g, lock, err
 }
 

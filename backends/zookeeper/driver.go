@@ -39,6 +39,8 @@ type store struct {
 	claims  map[claimKey]*claim
 	leading map[string]*claim // by group: the claim that holds its lock
 	watches map[string]*watch // by group
+	unset   []unset           // watches that wait for setWatches
+	setters int               // goroutines that run it
 	events  []event           // for dispatch
 	wakeup  chan struct{}
 	sub     *subscription

@@ -44,12 +44,28 @@ func (s *store) Resign(ctx context.Context, t driver.Term) error {
 // acquisition changes: a lock node's own version would not do, since that of a
 // new node begins at 0 again.
 func (s *store) remove(ctx context.Context, c *claim, resign bool) error {
-	select {
-	case <-c.removing:
-		defer func() { c.removing <- struct{}{} }()
-	case <-ctx.Done():
-		return ended(ctx)
+	for {
+		s.mu.Lock()
+		busy := c.removing
+		if busy == nil {
+			c.removing = make(chan struct{})
+		}
+		s.mu.Unlock()
+		if busy == nil {
+			break
+		}
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return ended(ctx)
+		}
 	}
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		close(c.removing)
+		c.removing = nil
+	}()
 	sent := false // a transaction of this call may have been executed
 	for try := 0; ; try++ {
 		err := s.removeOnce(ctx, c, resign, &sent)

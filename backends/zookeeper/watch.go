@@ -233,41 +233,62 @@ func (s *store) arm(group string, w *watch, delay time.Duration, wake bool) {
 		return
 	}
 	w.arming = true
-	s.spawn(func(ctx context.Context) {
-		defer func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			w.arming = false
-			s.tidy(group)
-		}()
-		for {
-			select {
-			case <-time.After(delay):
-			case <-ctx.Done():
-				return
-			}
-			if s.inForce(group, w) {
-				return
-			}
-			ctx, cancel := context.WithTimeout(ctx, s.o.SessionTimeout)
-			exists, err := s.setWatch(ctx, group)
-			cancel()
-			if err == nil && !exists && wake {
-				s.wake(group)
-			}
-			wake, delay = true, rearmDelay // what happens meanwhile is not seen
-			if err != nil {
-				delay = s.tick
-			}
-		}
-	})
+	// Not a goroutine that waits: a process that comes to lead many groups would have
+	// one for each.
+	time.AfterFunc(delay, func() { s.rearm(group, w, wake) })
 }
 
-// inForce reports whether nothing is left to do for w.
-func (s *store) inForce(group string, w *watch) bool {
+func (s *store) rearm(group string, w *watch, wake bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return w.armed || !s.needs(group, w)
+	if w.armed || s.closed || !s.needs(group, w) {
+		w.arming = false
+		s.tidy(group)
+		return
+	}
+	s.unset = append(s.unset, unset{group, w, wake})
+	if s.setters < maxSetters {
+		s.setters++
+		s.spawn(s.setWatches)
+	}
+}
+
+// unset is a watch to be set.
+type unset struct {
+	group string
+	w     *watch
+	wake  bool
+}
+
+// maxSetters is how many watches are being set at a time: a reconnect, or the
+// beginning of many terms, concerns thousands.
+const maxSetters = 8
+
+// setWatches sets the watches that are to be set.
+func (s *store) setWatches(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.unset) > 0 && ctx.Err() == nil {
+		x := s.unset[0]
+		s.unset = s.unset[1:]
+		delay := rearmDelay // what happens meanwhile is not seen
+		if !x.w.armed && s.needs(x.group, x.w) {
+			s.mu.Unlock()
+			ctx, cancel := context.WithTimeout(ctx, s.o.SessionTimeout)
+			exists, err := s.setWatch(ctx, x.group)
+			cancel()
+			if err != nil {
+				delay = s.tick
+			} else if !exists && x.wake {
+				s.wake(x.group)
+			}
+			s.mu.Lock()
+		}
+		x.w.arming = false
+		s.arm(x.group, x.w, delay, true)
+		s.tidy(x.group)
+	}
+	s.setters--
 }
 
 // needs reports whether somebody follows or leads group; who is resigning does not any more. The lock is held.

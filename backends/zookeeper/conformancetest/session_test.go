@@ -195,7 +195,7 @@ func TestGrantedIsTheAgeOfTheProof(t *testing.T) {
 	b := w.open()
 	b.held("g")
 	time.Sleep(w.ttl)
-	if _, g, err := b.try(request("idle")); err != nil || g.Granted < w.ttl/3 || g.Granted > w.ttl-tick {
+	if _, g, err := b.try(request("idle")); err != nil || g.Granted < w.ttl/4 || g.Granted > w.ttl-tick {
 		t.Fatalf("an acquire in an old session: %+v, %v", g, err)
 	}
 }
