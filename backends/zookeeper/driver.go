@@ -41,8 +41,6 @@ type store struct {
 	watches map[string]*watch // by group
 	unset   []unset           // watches that wait for setWatches
 	setters int               // goroutines that run it
-	events  []event           // for dispatch
-	wakeup  chan struct{}
 	sub     *subscription
 }
 
@@ -58,7 +56,7 @@ func newDriver(o Options) (driver.Driver, error) {
 func newStore(o Options, h *Hook) *store {
 	s := &store{
 		o: o, tick: o.Tick, hook: h, rounds: max(len(o.Servers), 1),
-		hurry: make(chan struct{}, 1), wakeup: make(chan struct{}, 1),
+		hurry:  make(chan struct{}, 1),
 		claims: make(map[claimKey]*claim), leading: make(map[string]*claim), watches: make(map[string]*watch),
 	}
 	s.base, s.cancel = context.WithCancel(context.Background())

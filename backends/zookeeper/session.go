@@ -35,7 +35,6 @@ func (s *store) start() error {
 	case !s.running:
 		s.running = true
 		s.wg.Go(s.keepAlive)
-		s.wg.Go(s.dispatch)
 	}
 	return nil
 }

@@ -29,20 +29,6 @@ type watch struct {
 	beaten  bool // the race before was lost
 }
 
-// event is work for dispatch.
-type event struct {
-	kind  eventKind
-	group string
-}
-
-type eventKind int
-
-const (
-	freed   eventKind = iota // the lock node is gone
-	touched                  // it was made or changed
-	linked                   // there is a new connection
-)
-
 // rearmDelay gives the attempt that follows a wake-up the time to set the watch
 // again in passing.
 const rearmDelay = 50 * time.Millisecond
@@ -65,7 +51,7 @@ func (s *store) connected(link) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.queue(event{kind: linked})
+	s.spawn(s.relink) // not here: many groups take a moment
 }
 
 func (s *store) sessionEnded() {
@@ -87,7 +73,7 @@ func (s *store) sessionEnded() {
 		s.tidy(group)
 	}
 	s.mu.Unlock()
-	// Not through dispatch: another may lead as soon as this returns.
+	// At once: another may lead as soon as this returns.
 	if sub != nil {
 		sub.tell(func(sink driver.Sink) {
 			for _, k := range lost {
@@ -103,32 +89,37 @@ func (s *store) nodeEvent(e zk.Event) {
 		return
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	w := s.watches[group]
 	if w == nil {
+		s.mu.Unlock()
 		return
 	}
 	w.armed = false
 	w.counter++
 	if c := s.leading[group]; c != nil {
 		c.doubts++
+		if !c.ending {
+			s.spawn(func(ctx context.Context) { s.suspect(ctx, c) })
+		}
 	}
 	w.outlook.free = false
-	kind := touched
+	wake, delay := false, time.Duration(0)
 	if e.Type == zk.EventNodeDeleted {
-		kind = freed
 		w.outlook.free = !w.beaten
 		w.raced = w.wanted
+		wake = w.wanted
 	}
-	s.queue(event{kind: kind, group: group})
-}
-
-// queue hands e to dispatch; the lock is held.
-func (s *store) queue(e event) {
-	s.events = append(s.events, e)
-	select {
-	case s.wakeup <- struct{}{}:
-	default:
+	if wake {
+		delay = rearmDelay
+	}
+	s.arm(group, w, delay, true)
+	late := w.beaten
+	s.mu.Unlock()
+	switch {
+	case wake && late:
+		time.AfterFunc(rand.N(patience), func() { s.wake(group) })
+	case wake:
+		s.wake(group)
 	}
 }
 
@@ -153,67 +144,18 @@ func (s *store) tidy(group string) {
 	}
 }
 
-// dispatch tells core what has happened, and sets watches again.
-func (s *store) dispatch() {
-	for {
-		select {
-		case <-s.wakeup:
-		case <-s.base.Done():
-			return
-		}
-		s.mu.Lock()
-		events, sub := s.events, s.sub
-		s.events = nil
-		s.mu.Unlock()
-		for _, e := range events {
-			s.handle(e, sub)
-		}
+// relink is run when there is a new connection.
+func (s *store) relink(context.Context) {
+	s.mu.Lock()
+	sub := s.sub
+	s.mu.Unlock()
+	if sub != nil {
+		sub.tell(driver.Sink.WakeAll)
 	}
-}
-
-func (s *store) handle(e event, sub *subscription) {
-	tell := func(f func(driver.Sink)) {
-		if sub != nil {
-			sub.tell(f)
-		}
-	}
-	switch e.kind {
-	case linked:
-		tell(driver.Sink.WakeAll)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		for group, w := range s.watches {
-			s.arm(group, w, 0, true)
-		}
-	case freed, touched:
-		s.mu.Lock()
-		w := s.watches[e.group]
-		c := s.leading[e.group]
-		wake := e.kind == freed && w != nil && w.wanted
-		later := wake && w.beaten
-		delay := time.Duration(0)
-		if wake {
-			delay = rearmDelay
-		}
-		if w != nil {
-			s.arm(e.group, w, delay, true)
-		}
-		if c != nil && !c.ending {
-			s.spawn(func(ctx context.Context) { s.suspect(ctx, c) })
-		}
-		if later {
-			s.spawn(func(ctx context.Context) {
-				select {
-				case <-time.After(rand.N(patience)):
-					s.wake(e.group)
-				case <-ctx.Done():
-				}
-			})
-		}
-		s.mu.Unlock()
-		if wake && !later {
-			tell(func(sink driver.Sink) { sink.Wake(e.group) })
-		}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for group, w := range s.watches {
+		s.arm(group, w, 0, true)
 	}
 }
 
