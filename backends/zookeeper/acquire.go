@@ -25,7 +25,7 @@ func (s *store) Acquire(ctx context.Context, req driver.AcquireRequest) (driver.
 
 func (s *store) acquire(ctx context.Context, t0 time.Time, req driver.AcquireRequest) (driver.Grant, error) {
 	key := claimKey{req.Group, req.Nonce}
-	l, _, err := s.fresh(ctx, t0)
+	l, err := s.ready(ctx)
 	if err != nil {
 		return driver.Grant{}, s.notSent(key, err)
 	}
@@ -80,7 +80,16 @@ func (s *store) acquire(ctx context.Context, t0 time.Time, req driver.AcquireReq
 			s.certain(c)
 			return driver.Grant{}, driver.ErrResigned
 		}
-		p, doubts := s.latest(l), s.doubts(c)
+		// Only now: who just looks who leads needs no proof of life.
+		proven, p, err := s.fresh(ctx, t0)
+		switch {
+		case err != nil:
+			return driver.Grant{}, s.notSent(key, err)
+		case proven.session != l.session:
+			return driver.Grant{}, errMoved
+		}
+		l = proven
+		doubts := s.doubts(c)
 		created, err := s.contend(ctx, c, req, group)
 		switch {
 		case err == nil && !s.same(l):
@@ -227,7 +236,14 @@ func (s *store) again(ctx context.Context, t0 time.Time, l link, c *claim, req d
 	if lock.stat == nil || !s.whose(c, l, lock) {
 		return driver.Grant{}, fmt.Errorf("zookeeper: %w: the record has just ended", driver.ErrNotApplied)
 	}
-	p := s.latest(l)
+	proven, p, err := s.fresh(ctx, t0)
+	switch {
+	case err != nil:
+		return driver.Grant{}, err
+	case proven.session != l.session:
+		return driver.Grant{}, errMoved
+	}
+	l = proven
 	if err := s.heartbeat(ctx, l); err != nil {
 		return driver.Grant{}, err
 	}

@@ -183,7 +183,11 @@ func (s *store) keepAlive() {
 			}
 			continue
 		}
-		if wait := time.Until(s.due(l)); wait > 0 {
+		due := s.due(l)
+		if watching != l.session {
+			due = l.opened.Add(watchForGoodAfter)
+		}
+		if wait := time.Until(due); wait > 0 {
 			t := time.NewTimer(wait)
 			select {
 			case <-t.C:
@@ -202,8 +206,7 @@ func (s *store) keepAlive() {
 			if err = s.watchForGood(l); err == nil {
 				watching = l.session
 			}
-		}
-		if err == nil {
+		} else {
 			err = s.sync(s.base)
 		}
 		stuck.Stop()
@@ -228,9 +231,13 @@ func (s *store) due(l link) time.Time {
 	return s.proofs.due(l.epoch, l.opened, 0, idle(s.o), s.tick)
 }
 
+// watchForGoodAfter keeps the beginning of a session, in which an attempt is made
+// mostly, free of what has time.
+const watchForGoodAfter = 500 * time.Millisecond
+
 // watchForGood sets a watch on a node that nobody makes, see Hook.watchSet.
 func (s *store) watchForGood(l link) error {
-	_, err := await(s.base, func() (struct{}, error) {
+	_, err := ask(s.base, s, false, func() (struct{}, error) {
 		_, _, _, err := s.conn.ExistsW(s.o.RootPath + neverMade)
 		return struct{}{}, err
 	})

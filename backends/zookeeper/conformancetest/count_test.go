@@ -153,7 +153,9 @@ func TestIdleFollowerWins(t *testing.T) {
 	const followers = 8 // each asked at a moment of its own
 	var dials, syncs atomic.Int64
 	var wg sync.WaitGroup
+	other := w.open()
 	for i := range followers {
+		other.resign(other.win(fmt.Sprint("g", i)))
 		o := newOperations()
 		b, _ := w.own(func(network, address string, timeout time.Duration) (net.Conn, error) {
 			dials.Add(1)
@@ -270,4 +272,32 @@ func (w *world) watchers(group string) int {
 		}
 	}
 	return n
+}
+
+// A look at who leads needs no proof of life: it is one read, however long ago the
+// last request was.
+func TestLookRequests(t *testing.T) {
+	t.Parallel()
+	w := steadyWorld(t)
+	leader := w.open()
+	term := leader.win("g")
+	w.ttl = max(2*ttl, 4*tick)
+	o := newOperations()
+	b, _ := w.own(o.dial)
+	b.held("g")
+	_, sub := b.watch()
+	if err := sub.Add(within(patience), "g"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 6 {
+		time.Sleep(w.ttl * 45 / 100)
+		leader.keeps(term)
+		o.take()
+		b.held("g")
+		got := o.take()
+		t.Logf("look %d: %v", i, got)
+		if reads := got[opGetData]; reads < 1 || reads > 2 || got[opSync] > 0 {
+			t.Errorf("look %d sent %v", i, got)
+		}
+	}
 }
