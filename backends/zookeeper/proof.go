@@ -237,7 +237,7 @@ const watchForGoodAfter = 500 * time.Millisecond
 
 // watchForGood sets a watch on a node that nobody makes, see Hook.watchSet.
 func (s *store) watchForGood(l link) error {
-	_, err := ask(s.base, s, false, func() (struct{}, error) {
+	_, err := await(s.base, func() (struct{}, error) {
 		_, _, _, err := s.conn.ExistsW(s.o.RootPath + neverMade)
 		return struct{}{}, err
 	})
