@@ -59,10 +59,12 @@ func parse(args []string, errOut io.Writer) (config, error) {
 	candidates := f.String("candidates", "", "candidates of a handover (default 2,50; quick 2,10)")
 	clients := f.String("clients", "1,16", "clients that acquire and resign")
 	kills := f.Int("kills", 0, "processes killed for each library (default 3; quick 1)")
+	dead := f.Int("dead", 0, "handovers of each library past a dead candidate (default 5; quick 2)")
 	groups := f.Int("groups", 0, "groups that a killed process leads (default 100; quick 20)")
 	followers := f.String("followers", "", "followers of one leader (default 1,10,100; quick 1,10)")
 	scale := f.String("scale", "", "groups of one process (default 1,100,1000,10000; quick 1,100,1000)")
-	window := f.Duration("window", 0, "how long requests at the store are counted (default 14s; quick 7s)")
+	window := f.Duration("window", 0, "how long requests of many groups are counted (default 14s; quick 7s)")
+	windows := f.Int("windows", 0, "how often requests of a leader and its followers are counted, each time for three TTLs (default 3; quick 1)")
 	ttl := f.Duration("ttl", 10*time.Second, "time-to-live, raised to the least that a store can do")
 	f.StringVar(&c.out, "out", "", "directory for report.md, results.json and the plots")
 	f.StringVar(&c.write, "write", "", "document whose tables are renewed, such as docs/performance.md")
@@ -75,19 +77,19 @@ func parse(args []string, errOut io.Writer) (config, error) {
 		return c, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
 	full := section.Options{
-		Rounds: 5, Handovers: 200, Candidates: []int{2, 50}, CycleTime: time.Second, Kills: 3, Groups: 100,
-		Window: 14 * time.Second, Followers: []int{1, 10, 100}, Scale: []int{1, 100, 1000, 10000},
+		Rounds: 5, Handovers: 200, Candidates: []int{2, 50}, CycleTime: time.Second, Kills: 3, Groups: 100, Dead: 5,
+		Window: 14 * time.Second, Windows: 3, Followers: []int{1, 10, 100}, Scale: []int{1, 100, 1000, 10000},
 	}
 	if *quick {
 		full = section.Options{
-			Rounds: 3, Handovers: 30, Candidates: []int{2, 10}, CycleTime: 300 * time.Millisecond, Kills: 1, Groups: 20,
-			Window: 7 * time.Second, Followers: []int{1, 10}, Scale: []int{1, 100, 1000},
+			Rounds: 3, Handovers: 30, Candidates: []int{2, 10}, CycleTime: 300 * time.Millisecond, Kills: 1, Groups: 20, Dead: 2,
+			Window: 7 * time.Second, Windows: 1, Followers: []int{1, 10}, Scale: []int{1, 100, 1000},
 		}
 	}
 	c.Options = full
 	c.TTL, c.Subscribers = *ttl, 1000
 	for _, n := range []struct{ to, from *int }{
-		{&c.Rounds, rounds}, {&c.Handovers, handovers}, {&c.Kills, kills}, {&c.Groups, groups},
+		{&c.Rounds, rounds}, {&c.Handovers, handovers}, {&c.Kills, kills}, {&c.Groups, groups}, {&c.Dead, dead}, {&c.Windows, windows},
 	} {
 		if *n.from < 0 {
 			return c, fmt.Errorf("%d is not a number of anything", *n.from)
@@ -260,7 +262,7 @@ func start(b *section.Bench, names []string) {
 
 func measureSection(ctx context.Context, b *section.Bench, name string) {
 	measures := map[string]func(context.Context){
-		section.Handover: b.Handovers, section.Takeover: b.Takeovers, section.Cycle: b.Cycles, section.Load: b.Loads,
+		section.Handover: b.Handovers, section.Dead: b.DeadCandidates, section.Takeover: b.Takeovers, section.Cycle: b.Cycles, section.Load: b.Loads,
 		section.Scale: b.Scales, section.Startup: b.Startups, section.Calls: b.InProcess,
 	}
 	measures[name](ctx)
@@ -271,5 +273,6 @@ func options(o section.Options) []measure.Figure {
 		{Name: "rounds", Value: float64(o.Rounds)}, {Name: "TTL s", Value: o.TTL.Seconds()},
 		{Name: "cycles s", Value: o.CycleTime.Seconds()}, {Name: "kills", Value: float64(o.Kills)},
 		{Name: "groups of a killed leader", Value: float64(o.Groups)}, {Name: "window s", Value: o.Window.Seconds()},
+		{Name: "windows of three TTLs", Value: float64(o.Windows)}, {Name: "handovers past a dead candidate", Value: float64(o.Dead)},
 	}
 }

@@ -43,7 +43,7 @@ func TestAllSections(t *testing.T) {
 	var out bytes.Buffer
 	err := run(t.Context(), []string{
 		"-quick", "-stores", "memory,file,kubernetes", "-rounds", "1", "-handovers", "4", "-candidates", "2", "-clients", "1,2",
-		"-kills", "1", "-groups", "3", "-followers", "2", "-scale", "1,20", "-ttl", "3s", "-window", "1s", "-out", dir, "-write", doc,
+		"-dead", "2", "-kills", "1", "-groups", "3", "-followers", "2", "-scale", "1,20", "-ttl", "3s", "-window", "1s", "-out", dir, "-write", doc,
 	}, &out, testLog{t})
 	if err != nil {
 		t.Fatal(err)
@@ -52,6 +52,7 @@ func TestAllSections(t *testing.T) {
 	for _, want := range []struct{ section, store, library, figure string }{
 		{"handover", "Memory", "MultiLock", "p50 ms"}, {"handover", "Memory", "a Go channel", "p50 ms"}, {"handover", "File", "MultiLock", "p99 ms"},
 		{"handover", "Kubernetes (stand-in)", "client-go leaderelection", "p50 ms"},
+		{"dead", "File", "MultiLock", "p50 ms"}, {"dead", "Kubernetes (stand-in)", "client-go leaderelection", "max ms"},
 		{"cycles", "File", "MultiLock", "median /s"}, {"cycles", "Memory", "a Go channel", "median /s"}, {"takeover", "File", "MultiLock", "p50 s after the kill"},
 		{"load", "Kubernetes (stand-in)", "client-go leaderelection", "requests /s"},
 		{"scale", "File", "MultiLock", "all moved after s"}, {"scale", "Memory", "MultiLock", "leader: KiB per group"},
@@ -66,13 +67,17 @@ func TestAllSections(t *testing.T) {
 		}
 	}
 	for _, r := range got.Rows {
-		if n, ok := r.Figure("handovers"); ok && n != 4 {
-			t.Errorf("%s, %s: %v handovers instead of 4", r.Store, r.Library, n)
+		want := map[string]float64{"handover": 4, "dead": 2}[r.Section]
+		if n, ok := r.Figure("handovers"); ok && n != want {
+			t.Errorf("%s, %s, %s: %v handovers instead of %v", r.Section, r.Store, r.Library, n, want)
+		}
+		if n, ok := r.Figure("discarded"); ok && n != 0 && n != 3 && n != 6 {
+			t.Errorf("%s, %s: %v takeovers were discarded, of 3 groups", r.Store, r.Library, n)
 		}
 	}
 	// What cannot be measured is named, and nothing else is missing.
 	for _, g := range got.Gaps {
-		if g.What != "takeover, Memory" && g.What != "load, Memory" && g.What != "load, File" {
+		if g.What != "takeover, Memory" && g.What != "dead, Memory" && g.What != "load, Memory" && g.What != "load, File" {
 			t.Errorf("not measured: %s: %s", g.What, g.Why)
 		}
 	}
@@ -175,13 +180,13 @@ func TestInterruptedRunReportsNothing(t *testing.T) {
 		}
 	}
 	for _, c := range []string{
-		"takeover, Kubernetes (stand-in), client-go leaderelection", "load, Kubernetes (stand-in), client-go leaderelection, 1 leader, 1 followers",
+		"dead, Kubernetes (stand-in), client-go leaderelection", "takeover, Kubernetes (stand-in), client-go leaderelection", "load, Kubernetes (stand-in), client-go leaderelection, 1 leader, 1 followers",
 		"load, Kubernetes (stand-in), client-go leaderelection, 1 leader, 10 followers", "scale, Memory, 1 groups", "scale, Memory, 100 groups",
 		"calls, time.Now(), IsLeader(), Term(), Status()", "calls, a change reaches all of 1000 subscribers",
 	} {
 		want = append(want, c+": interrupted")
 	}
-	want = append(want, "takeover, Memory: a store inside one process dies with it", "load, Memory: there is no server to count at")
+	want = append(want, "dead, Memory: a store inside one process dies with it", "takeover, Memory: a store inside one process dies with it", "load, Memory: there is no server to count at")
 	head, list, _ := strings.Cut(err.Error(), "\n")
 	got := strings.Split(strings.ReplaceAll(strings.TrimSpace(list), "- ", ""), "\n")
 	slices.Sort(got)

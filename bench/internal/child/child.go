@@ -12,12 +12,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/multilock/multilock-go/bench/internal/calls"
 	"github.com/multilock/multilock-go/bench/internal/rival"
 )
 
@@ -33,17 +35,24 @@ type Task struct {
 	Library string
 	Groups  []string
 	Name    string
+	// Turns, if there are any, is all that the child does: so many of calls.Measure.
+	Turns int `json:",omitempty"`
 }
 
 // event is what a child reports.
 type event struct {
-	// Group is led by the child since At, in Unix nanoseconds.
+	// Group is led by the child since At, in Unix nanoseconds. The attempt began at
+	// Began.
 	Group string `json:",omitempty"`
 	At    int64  `json:",omitempty"`
+	Began int64  `json:",omitempty"`
+	// Campaigns: the child, with its client, has begun to campaign in every group.
+	Campaigns bool `json:",omitempty"`
 	// Following: the child has heard of a leader of every group.
-	Following bool   `json:",omitempty"`
-	Stats     *Stats `json:",omitempty"`
-	Err       string `json:",omitempty"`
+	Following bool           `json:",omitempty"`
+	Stats     *Stats         `json:",omitempty"`
+	Calls     []calls.Result `json:",omitempty"`
+	Err       string         `json:",omitempty"`
 }
 
 // Stats are what a child costs.
@@ -68,6 +77,9 @@ type Process struct {
 
 	mu        sync.Mutex
 	leads     map[string]time.Time
+	began     map[string]time.Time
+	calls     []calls.Result
+	campaigns bool
 	following bool
 	err       error
 	changed   chan struct{} // closed and replaced at each change
@@ -86,7 +98,7 @@ func Start(t Task) (*Process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt reaches the parent first
 	cmd.Stderr = os.Stderr
 	p := &Process{
-		cmd: cmd, leads: make(map[string]time.Time), changed: make(chan struct{}),
+		cmd: cmd, leads: make(map[string]time.Time), began: make(map[string]time.Time), changed: make(chan struct{}),
 		stats: make(chan Stats, 1), ended: make(chan struct{}),
 	}
 	if p.stdin, err = cmd.StdinPipe(); err != nil {
@@ -121,7 +133,12 @@ func (p *Process) read(out io.Reader) {
 		p.mu.Lock()
 		if e.Group != "" {
 			p.leads[e.Group] = time.Unix(0, e.At)
+			p.began[e.Group] = time.Unix(0, e.Began)
 		}
+		if e.Calls != nil {
+			p.calls = e.Calls
+		}
+		p.campaigns = p.campaigns || e.Campaigns
 		p.following = p.following || e.Following
 		if e.Err != "" {
 			p.err = errors.New(e.Err)
@@ -170,17 +187,34 @@ func (p *Process) Leads(ctx context.Context, n int) (map[string]time.Time, error
 	err := p.wait(ctx, fmt.Sprintf("it led %d groups", n), func() bool { return len(p.leads) >= n })
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	out := make(map[string]time.Time, len(p.leads))
-	for g, at := range p.leads {
-		out[g] = at
-	}
-	return out, err
+	return maps.Clone(p.leads), err
+}
+
+// Began tells when the attempts began by which a child with a library leads.
+func (p *Process) Began() map[string]time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.began)
+}
+
+// Campaigns waits until a child with a library has connected its client and has
+// begun to campaign in every group.
+func (p *Process) Campaigns(ctx context.Context) error {
+	return p.wait(ctx, "it campaigned", func() bool { return p.campaigns })
 }
 
 // Follows waits until the child has heard of a leader of every group, be it itself,
 // and is promised all wake-ups that there are.
 func (p *Process) Follows(ctx context.Context) error {
 	return p.wait(ctx, "it followed every group", func() bool { return p.following })
+}
+
+// Calls waits for what a child with Turns has measured.
+func (p *Process) Calls(ctx context.Context) ([]calls.Result, error) {
+	err := p.wait(ctx, "it had measured", func() bool { return p.calls != nil })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.calls, err
 }
 
 // Stats asks the child what it costs now.

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/multilock/multilock-go/bench/internal/calls"
 	"github.com/multilock/multilock-go/bench/internal/rival"
 	multilock "github.com/multilock/multilock-go/core"
 	"github.com/multilock/multilock-go/core/driver"
@@ -62,6 +63,13 @@ func (w *worker) tell(e event) {
 }
 
 func (w *worker) begin(ctx context.Context, t Task) error {
+	if t.Turns > 0 {
+		results, err := calls.Measure(ctx, t.Turns)
+		if err == nil {
+			w.tell(event{Calls: results})
+		}
+		return err
+	}
 	if t.Library == "" {
 		return w.electors(ctx, t)
 	}
@@ -79,13 +87,15 @@ func (w *worker) begin(ctx context.Context, t Task) error {
 			return err
 		}
 		go func() {
+			began := time.Now()
 			if err := c.Lead(ctx); err != nil {
 				w.tell(event{Err: fmt.Sprintf("%s: %v", g, err)})
 				return
 			}
-			w.tell(event{Group: g, At: time.Now().UnixNano()})
+			w.tell(event{Group: g, At: time.Now().UnixNano(), Began: began.UnixNano()})
 		}()
 	}
+	w.tell(event{Campaigns: true})
 	return nil
 }
 

@@ -183,18 +183,40 @@ func notes(rows []measure.Row) string {
 // the noise of any machine.
 const behindBelow = 0.98
 
-// behind lists where another library was better, with the reason.
+// behind lists where another library was better, with the reason: one entry for
+// each store and reason, which names all cases that it explains.
 func behind(run *measure.Run, rows []measure.Row) string {
-	var b strings.Builder
+	type entry struct{ store, reason, cases, last string }
+	var entries []*entry
 	for _, r := range sorted(rows) {
 		sp, ok := r.Ratio(run.Rows)
 		if !ok || sp.Median >= behindBelow {
 			continue
 		}
-		if b.Len() == 0 {
-			b.WriteString("\nWhere MultiLock is behind:\n\n")
+		why := reason(r)
+		i := slices.IndexFunc(entries, func(e *entry) bool { return e.store == r.Store && e.reason == why })
+		if i < 0 {
+			i = len(entries)
+			entries = append(entries, &entry{store: r.Store, reason: why})
 		}
-		fmt.Fprintf(&b, "- %s, %s, %s (%s): %s\n", r.Store, r.Case, r.Library, Number(sp.Median), reason(r))
+		e, one := entries[i], fmt.Sprintf("%s %s", r.Library, Number(sp.Median))
+		switch {
+		case e.cases == "":
+			e.cases = r.Case + ": " + one
+		case e.last == r.Case:
+			e.cases += ", " + one
+		default:
+			e.cases += "; " + r.Case + ": " + one
+		}
+		e.last = r.Case
+	}
+	if len(entries) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("\nWhere MultiLock is behind:\n\n")
+	for _, e := range entries {
+		fmt.Fprintf(&b, "- %s (%s): %s\n", e.store, e.cases, e.reason)
 	}
 	return b.String()
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,17 +40,45 @@ func TestTable(t *testing.T) {
 		"| Redis | 2 candidates | redislock | 50 | 100 | 40 / **50** / 60 |\n",
 		"| Redis | 2 candidates | faster | 0.5 | 1 | 0.25 / **0.5** / 0.5 |\n",
 		"- redislock: polls.\n",
-		"Where MultiLock is behind:\n\n- Redis, 2 candidates, faster (0.5): not explained yet.\n", // it is made up
+		"Where MultiLock is behind:\n\n- Redis (2 candidates: faster 0.5): not explained yet.\n", // it is made up
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the table lacks %q:\n%s", want, got)
 		}
 	}
-	if strings.Count(got, "behind") != 1 || strings.Contains(got, "redislock (") {
+	if strings.Count(got, "behind") != 1 || strings.Contains(got, "redislock 50") {
 		t.Errorf("one that is slower counts as ahead:\n%s", got)
 	}
 	if Table(sample(), "cycles") != "" {
 		t.Error("a section that did not run has a table")
+	}
+}
+
+// A reason is told once for each store, with all cases that it explains.
+func TestReasonsAreToldOnce(t *testing.T) {
+	run := &measure.Run{}
+	for _, c := range []string{"1 client", "16 clients"} {
+		for _, store := range []string{"Memory", "elsewhere"} {
+			for library, rounds := range map[string][]float64{"MultiLock": {1}, "one": {4}, "two": {2}, "slow": {0.5}} {
+				run.Rows = append(run.Rows, measure.Row{Section: "s", Store: store, Case: c, Library: library, Ours: library == "MultiLock", Rounds: rounds, Higher: true})
+			}
+		}
+	}
+	slices.SortStableFunc(run.Rows, func(a, b measure.Row) int { return strings.Compare(a.Case+a.Library, b.Case+b.Library) })
+	_, got, _ := strings.Cut(Table(run, "s"), "Where MultiLock is behind:\n\n")
+	const cases = "(1 client: one 0.25, two 0.5; 16 clients: one 0.25, two 0.5): "
+	lines := strings.Split(strings.TrimSpace(got), "\n")
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], "- Memory "+cases+"the channel") || lines[1] != "- elsewhere "+cases+"not explained yet." {
+		t.Errorf("the list is\n%s", got)
+	}
+}
+
+func TestHandoverPastTheDeadIsAHandover(t *testing.T) {
+	r := measure.Row{Section: "handover", Store: "Consul"}
+	planned := reason(r)
+	r.Section = "dead"
+	if got := reason(r); !strings.HasPrefix(got, planned+" ") || !strings.Contains(got, "first time") {
+		t.Errorf("%q, and a planned one %q", got, planned)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 // Sections in the order of the report, with their titles.
 var Sections = []struct{ Name, Title string }{
 	{"handover", "Planned handover"},
+	{"dead", "Handover past a dead candidate"},
 	{"takeover", "Takeover after kill -9"},
 	{"cycles", "Acquire and resign, cycles per second"},
 	{"load", "Requests at the store while nothing happens"},

@@ -24,6 +24,7 @@ const azblobPoll = 15 * time.Second / 4
 func multiLock() Rival {
 	return Rival{
 		Library: "MultiLock", Ours: true,
+		Renews: 0.3, // the first heartbeat of a process is a third of TTL less margin, 0.311, after its first attempt
 		Connect: func(ctx context.Context, s Setting) (Client, error) {
 			b, err := Open(ctx, s)
 			if err != nil {

@@ -19,7 +19,8 @@ import (
 func rueidisLock() Rival {
 	return Rival{
 		Library: "rueidislock", Module: "github.com/redis/rueidis",
-		Note: "one key instead of three, NoLoopTracking, both in its favour; TryNextAfter 2 s, since after its 20 ms on a busy machine it waits for a notification that does not come",
+		Renews: 0.5, // ExtendInterval
+		Note:   "one key instead of three, NoLoopTracking, both in its favour; TryNextAfter 2 s, since after its 20 ms on a busy machine it waits for a notification that does not come",
 		Connect: func(_ context.Context, s Setting) (Client, error) {
 			l, err := rueidislock.NewLocker(rueidislock.LockerOption{
 				ClientOption: rueidis.ClientOption{InitAddress: []string{address(s.URL)}},
@@ -62,7 +63,7 @@ const redisLockPoll = 100 * time.Millisecond
 
 func redisLock() Rival {
 	return Rival{
-		Library: "redislock", Module: "github.com/bsm/redislock", Poll: redisLockPoll,
+		Library: "redislock", Module: "github.com/bsm/redislock", Poll: redisLockPoll, Renews: 0.33,
 		Note: "LinearBackoff(100ms) as in its README; refreshed by us every TTL/3, since it does not do so itself",
 		Connect: func(_ context.Context, s Setting) (Client, error) {
 			c := goredis.NewClient(&goredis.Options{Addr: address(s.URL)})
@@ -113,7 +114,7 @@ func (c *redisLockCandidate) Resign(ctx context.Context) error {
 
 func redSync() Rival {
 	return Rival{
-		Library: "redsync", Module: "github.com/go-redsync/redsync/v4", Poll: 150 * time.Millisecond, Plain: []string{"set"},
+		Library: "redsync", Module: "github.com/go-redsync/redsync/v4", Poll: 150 * time.Millisecond, Renews: 0.33, Plain: []string{"set"},
 		Note: "one server instead of a quorum, its default wait of 50 to 250 ms, tries without end; extended by us every TTL/3, since it does not do so itself",
 		Connect: func(_ context.Context, s Setting) (Client, error) {
 			c := goredis.NewClient(&goredis.Options{Addr: address(s.URL)})

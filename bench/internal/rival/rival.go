@@ -34,6 +34,11 @@ type Rival struct {
 	// Settle is how much longer than others a follower needs until the store would
 	// wake it at once.
 	Settle time.Duration
+	// Renews is the share of the TTL, from the beginning of an attempt to lead on,
+	// within which a lease that was won is not renewed yet: until then its end is
+	// known. It is 0 if a renewal may come at any moment, as with sessions, which a
+	// client keeps alive on a schedule of its own.
+	Renews float64
 	// Plain are the commands of a cycle that clients send to Redis beside scripts, in
 	// lower case. None of them may be called in one of the library's scripts.
 	Plain []string
@@ -88,9 +93,9 @@ func On(store string) []Rival {
 	case "postgres":
 		return []Rival{multiLock(), pgLock()}
 	case "consul":
-		return []Rival{multiLock(), consulLock()}
+		return []Rival{inSession(multiLock()), consulLock()}
 	case "zookeeper":
-		return []Rival{multiLock(), zooKeeperLock()}
+		return []Rival{inSession(multiLock()), zooKeeperLock()}
 	case "etcd":
 		return []Rival{etcdElection()}
 	case "kubernetes":
@@ -101,6 +106,12 @@ func On(store string) []Rival {
 		return []Rival{r}
 	}
 	return []Rival{multiLock()}
+}
+
+// inSession is MultiLock where a session carries the lease.
+func inSession(r Rival) Rival {
+	r.Renews = 0
+	return r
 }
 
 // Named finds a rival on a store by the name of its library.

@@ -30,8 +30,12 @@ type Options struct {
 	Clients   []int
 	// Kills of a process that leads Groups groups.
 	Kills, Groups int
-	// Window is how long requests at the store are counted.
+	// Dead is how many handovers of each library have a dead candidate.
+	Dead int
+	// Window is how long requests of many groups are counted, and Windows how often
+	// those of one.
 	Window    time.Duration
+	Windows   int
 	Followers []int
 	// Scale lists the numbers of groups of one process.
 	Scale       []int
@@ -48,6 +52,8 @@ type Bench struct {
 	Log io.Writer
 
 	mu sync.Mutex
+	// first lets one library at a time take the groups of a process to be killed.
+	first sync.Mutex
 }
 
 func (b *Bench) say(format string, args ...any) {
