@@ -49,7 +49,7 @@ func newDriver(o Options) (driver.Driver, error) {
 	s := newStore(o, NewHook(dialer(o, limit), nil))
 	s.own = true
 	s.hosts = &hosts{}
-	s.hook.attach(s, limit, idle(o), o.Tick)
+	s.hook.attach(s, limit, o.Tick)
 	return s, nil
 }
 
@@ -93,7 +93,7 @@ func fromConn(conn *zk.Conn, h *Hook, o Options) (*store, error) {
 	s := newStore(o, h)
 	s.conn = conn
 	s.rounds = 3
-	if !h.attach(s, o.SessionTimeout/3, idle(o), o.Tick) {
+	if !h.attach(s, o.SessionTimeout/3, o.Tick) {
 		return nil, &multilock.InvalidError{Field: "hook", Allowed: "must not be in use by another backend"}
 	}
 	return s, nil

@@ -31,7 +31,7 @@ type Hook struct {
 	changed  chan struct{}
 	observer observer
 	limit    time.Duration // for the session on a new connection
-	quiet    time.Duration // after which the observer asks something
+	quiet    time.Duration // after which the observer asks something, 0 while it does not
 	tick     time.Duration
 	watching int64 // the session that has a watch for good
 
@@ -202,16 +202,23 @@ func (h *Hook) cut(epoch uint64) {
 	}
 }
 
-// attach makes o the observer, which asks something at the latest when the session
-// has been quiet for so long; it reports false if there is one.
-func (h *Hook) attach(o observer, limit, quiet, tick time.Duration) bool {
+// attach makes o the observer; it reports false if there is one.
+func (h *Hook) attach(o observer, limit, tick time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.observer != nil {
 		return false
 	}
-	h.observer, h.limit, h.quiet, h.tick = o, limit, quiet, tick
+	h.observer, h.limit, h.tick = o, limit, tick
 	return true
+}
+
+// relieve says that from now on the observer asks something whenever the session has
+// been quiet for so long.
+func (h *Hook) relieve(quiet time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.quiet = quiet
 }
 
 func (h *Hook) detach() {

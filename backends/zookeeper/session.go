@@ -34,6 +34,7 @@ func (s *store) start() error {
 		fallthrough
 	case !s.running:
 		s.running = true
+		s.hook.relieve(idle(s.o))
 		s.wg.Go(s.keepAlive)
 	}
 	return nil

@@ -68,7 +68,7 @@ func (w *wire) Write(b []byte) (int, error) {
 func (h *Hook) busy(now int64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.observer != nil && now-h.asked.Load() < int64(h.quiet+h.link.timeout/50)
+	return h.observer != nil && h.quiet > 0 && now-h.asked.Load() < int64(h.quiet+h.link.timeout/50)
 }
 
 // When a session is taken up again, the library reads its newest transaction id
