@@ -25,7 +25,7 @@ func (s *store) Acquire(ctx context.Context, req driver.AcquireRequest) (driver.
 
 func (s *store) acquire(ctx context.Context, t0 time.Time, req driver.AcquireRequest) (driver.Grant, error) {
 	key := claimKey{req.Group, req.Nonce}
-	l, _, err := s.fresh(ctx, t0)
+	l, err := s.ready(ctx)
 	if err != nil {
 		return driver.Grant{}, s.notSent(key, err)
 	}
@@ -43,14 +43,13 @@ func (s *store) acquire(ctx context.Context, t0 time.Time, req driver.AcquireReq
 			return driver.Grant{}, err
 		}
 	}
-	var lock node // the lock node, if the transaction that was refused has told
 	for range 10 {
+		var lock node
 		group, free := s.foreseen(req.Group)
 		if unsure {
 			group = node{} // only a read tells what has become of the earlier attempt
 		}
 		switch {
-		case lock.stat != nil:
 		case group.stat == nil:
 			group, lock, err = s.readBoth(ctx, req.Group)
 		case !free:
@@ -72,7 +71,6 @@ func (s *store) acquire(ctx context.Context, t0 time.Time, req driver.AcquireReq
 				return driver.Grant{}, err
 			}
 			if removed {
-				lock = node{}
 				s.unforeseen(req.Group)
 				continue
 			}
@@ -82,9 +80,17 @@ func (s *store) acquire(ctx context.Context, t0 time.Time, req driver.AcquireReq
 			s.certain(c)
 			return driver.Grant{}, driver.ErrResigned
 		}
-		p, doubts := s.latest(l), s.doubts(c)
-		var created node
-		created, lock, err = s.contend(ctx, c, req, group)
+		// Only now: who just looks who leads needs no proof of life.
+		proven, p, err := s.fresh(ctx, t0)
+		switch {
+		case err != nil:
+			return driver.Grant{}, s.notSent(key, err)
+		case proven.session != l.session:
+			return driver.Grant{}, errMoved
+		}
+		l = proven
+		doubts := s.doubts(c)
+		created, err := s.contend(ctx, c, req, group)
 		switch {
 		case err == nil && !s.same(l):
 			return driver.Grant{}, errMoved
@@ -95,8 +101,12 @@ func (s *store) acquire(ctx context.Context, t0 time.Time, req driver.AcquireReq
 			if errors.Is(explain(err), driver.ErrMisconfigured) {
 				return driver.Grant{}, err
 			}
-			err = nil // another was first: look again
-			s.unforeseen(req.Group)
+			// Another was first: look again.
+			if errors.Is(err, zk.ErrNodeExists) {
+				s.taken(req.Group)
+			} else {
+				s.unforeseen(req.Group)
+			}
 		default:
 			return driver.Grant{}, err
 		}
@@ -156,25 +166,20 @@ func (s *store) readFree(ctx context.Context, group string) (node, error) {
 
 // contend tries to create the lock node. The claim counts as unsure until the
 // caller knows better, and as in flight until the library has an answer, even if
-// ctx ends before. If another has been first, lock is its node where a read in
-// passing has told.
-func (s *store) contend(ctx context.Context, c *claim, req driver.AcquireRequest, g node) (created, lock node, err error) {
+// ctx ends before.
+func (s *store) contend(ctx context.Context, c *claim, req driver.AcquireRequest, g node) (created node, err error) {
 	group := req.Group
 	data, err := encodeLock(req.Nonce, req.Participant, req.TTL, req.Metadata, g.stat.Version+1)
 	if err != nil {
-		return node{}, node{}, err
+		return node{}, err
 	}
 	s.mu.Lock()
 	c.unsure = true
 	c.inflight++
 	c.held, c.token = false, 0
 	s.mu.Unlock()
-	var after func(context.Context) node
-	created, err = await(ctx, func() (node, error) {
+	return ask(ctx, s, true, func() (node, error) {
 		defer s.release(c)
-		answered := make(chan struct{})
-		defer close(answered)
-		after = s.lookAfter(group, answered)
 		r, err := s.conn.Multi(
 			&zk.CreateRequest{Path: s.lockPath(group), Data: data, Acl: s.acl(), Flags: zk.FlagEphemeral},
 			&zk.SetDataRequest{Path: s.groupPath(group), Data: g.data, Version: g.stat.Version},
@@ -190,10 +195,6 @@ func (s *store) contend(ctx context.Context, c *claim, req driver.AcquireRequest
 		}
 		return node{stat: r[1].Stat}, nil
 	})
-	if errors.Is(err, zk.ErrNodeExists) {
-		lock = after(ctx)
-	}
-	return created, lock, err
 }
 
 // refused reports whether err is the ensemble's word that a transaction was not
@@ -235,7 +236,14 @@ func (s *store) again(ctx context.Context, t0 time.Time, l link, c *claim, req d
 	if lock.stat == nil || !s.whose(c, l, lock) {
 		return driver.Grant{}, fmt.Errorf("zookeeper: %w: the record has just ended", driver.ErrNotApplied)
 	}
-	p := s.latest(l)
+	proven, p, err := s.fresh(ctx, t0)
+	switch {
+	case err != nil:
+		return driver.Grant{}, err
+	case proven.session != l.session:
+		return driver.Grant{}, errMoved
+	}
+	l = proven
 	if err := s.heartbeat(ctx, l); err != nil {
 		return driver.Grant{}, err
 	}
@@ -249,10 +257,7 @@ func (s *store) readInOrder(ctx context.Context, group string) (g, lock node, er
 	if g, err = s.get(ctx, s.groupPath(group)); err != nil {
 		return node{}, node{}, err
 	}
-	lock, err = s.get(ctx, s.lockPath(group))
-	if errors.Is(err, zk.ErrNoNode) {
-		return g, node{}, nil
-	}
+	lock, err = s.readFree(ctx, group)
 	return g, lock, err
 }
 

@@ -18,8 +18,9 @@ import (
 // The fields below session are guarded by the store's mutex.
 type claim struct {
 	claimKey
-	session  int64
-	removing chan struct{} // has one element; who removes the node holds it
+	session int64
+
+	removing chan struct{} // closed when who removes the node has ended; nil if nobody does
 
 	last     time.Time // beginning of the latest attempt or successful renewal
 	inflight int       // calls and requests under way
@@ -43,8 +44,7 @@ type claimKey struct {
 }
 
 func (s *store) newClaim(key claimKey, session int64) *claim {
-	c := &claim{claimKey: key, session: session, removing: make(chan struct{}, 1), last: time.Now()}
-	c.removing <- struct{}{}
+	c := &claim{claimKey: key, session: session, last: time.Now()}
 	c.timer = time.AfterFunc(s.o.SessionTimeout, func() { s.lapse(c) })
 	return c
 }

@@ -28,24 +28,31 @@
 // by the ensemble: one for all terms of the process, to a node of the session's
 // own. But even a confirmed write does not prolong the session by itself. Servers
 // report which clients they have heard from with their answers to the pings of
-// the ensemble's leader, which come twice per tick. So the driver keeps a proof at
-// hand, by a sync request in every eighth of the time-out (in every three tenths
-// while it only follows), a tick apart at the least; they take the place of the
-// library's pings:
+// the ensemble's leader, which come twice per tick. So belief hangs on three
+// requests over one connection:
 //
 //   - a first request was answered, so our server had heard from us;
-//   - a second one, sent a tick later, was answered: that answer came from the
-//     leader behind a ping, so our server had reported us before it arrived;
+//   - a second one, a write or a sync that was sent a tick later, was answered: that
+//     answer came from the leader behind a ping, so our server had reported us
+//     before it arrived;
 //   - a write sent after that reaches the leader behind the report. Once it is
 //     confirmed, the leader is known to have counted the session's time-out from
 //     the first request on, or from later.
 //
 // To open a session, or to take it up over a new connection, is such a proof by
 // itself. What Acquire and Renew grant is the session time-out less the age of the
-// proof they built on. That age is what the backend declares as shortening: at
-// most two pauses between syncs and a twentieth of the time-out. Electors take it
-// into account by themselves; with 15 s and a tick of 2 s a term is believed for
-// at least 9.25 s after a renewal, and renewed every 3.1 s.
+// proof they built on. That age is what the backend declares as shortening: 41 in a
+// hundred parts of the time-out, or two ticks and a fifteenth of it if that is more.
+// Within it fit three heartbeats, so that the writes of a leader are the requests of
+// its proofs, and it sends nothing else. Only where they are rarer, or a little more
+// often than a tick apart, does the driver send a sync before the proof is too old.
+// Electors take all this into account by themselves; with 15 s and a tick of 2 s a
+// term is believed for at least 7.85 s after a renewal, and renewed every 2.6 s.
+//
+// A session without terms needs no proof until it wins one. It sends a sync when it
+// has asked nothing for 48 hundredths of the time-out, in the place of the library's
+// pings, which come oftener. So an attempt finds a proof that is young enough, or a
+// request that one sync makes a proof of.
 //
 // A record that is removed or replaced under a leader ends its term within a
 // heartbeat, mostly at once: the server sends the event of a watch before the

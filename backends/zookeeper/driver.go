@@ -35,12 +35,12 @@ type store struct {
 	closed  bool
 	running bool
 	authErr error
-	proof   proof
+	proofs  proofs
 	claims  map[claimKey]*claim
 	leading map[string]*claim // by group: the claim that holds its lock
 	watches map[string]*watch // by group
-	events  []event           // for dispatch
-	wakeup  chan struct{}
+	unset   []unset           // watches that wait for setWatches
+	setters int               // goroutines that run it
 	sub     *subscription
 }
 
@@ -56,7 +56,7 @@ func newDriver(o Options) (driver.Driver, error) {
 func newStore(o Options, h *Hook) *store {
 	s := &store{
 		o: o, tick: o.Tick, hook: h, rounds: max(len(o.Servers), 1),
-		hurry: make(chan struct{}, 1), wakeup: make(chan struct{}, 1),
+		hurry:  make(chan struct{}, 1),
 		claims: make(map[claimKey]*claim), leading: make(map[string]*claim), watches: make(map[string]*watch),
 	}
 	s.base, s.cancel = context.WithCancel(context.Background())
@@ -111,10 +111,6 @@ func adjustInfo(o Options, i *driver.Info) {
 	}
 	i.Target += o.RootPath
 }
-
-// shortening is the age a proof of life can have when it is used, see prove: two
-// pauses, and a part of the time-out for the three answers between them.
-func shortening(o Options) time.Duration { return 2*gap(o) + o.SessionTimeout/20 }
 
 // validate holds the rule between time-out and tick: below it, belief would be
 // shorter than a handful of heartbeats.

@@ -31,9 +31,9 @@ type Hook struct {
 	changed  chan struct{}
 	observer observer
 	limit    time.Duration // for the session on a new connection
+	quiet    time.Duration // after which the observer asks something, 0 while it does not
 	tick     time.Duration
-	watching int64         // the session that has a watch for good
-	written  chan struct{} // closed when the next transaction is written; nil if nobody waits
+	watching int64 // the session that has a watch for good
 
 	// When the server was last heard, last written to, and last asked something, by
 	// time.Since(born).
@@ -211,6 +211,14 @@ func (h *Hook) attach(o observer, limit, tick time.Duration) bool {
 	}
 	h.observer, h.limit, h.tick = o, limit, tick
 	return true
+}
+
+// relieve says that from now on the observer asks something whenever the session has
+// been quiet for so long.
+func (h *Hook) relieve(quiet time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.quiet = quiet
 }
 
 func (h *Hook) detach() {

@@ -62,25 +62,25 @@ type node struct {
 }
 
 func (s *store) get(ctx context.Context, path string) (node, error) {
-	return await(ctx, func() (node, error) {
+	return ask(ctx, s, false, func() (node, error) {
 		data, stat, err := s.conn.Get(path)
 		return node{data, stat}, err
 	})
 }
 
 func (s *store) sync(ctx context.Context) error {
-	_, err := await(ctx, func() (string, error) { return s.conn.Sync(s.o.RootPath) })
+	_, err := ask(ctx, s, true, func() (string, error) { return s.conn.Sync(s.o.RootPath) })
 	return err
 }
 
 func (s *store) multi(ctx context.Context, ops ...any) ([]zk.MultiResponse, error) {
-	return await(ctx, func() ([]zk.MultiResponse, error) { return s.conn.Multi(ops...) })
+	return ask(ctx, s, true, func() ([]zk.MultiResponse, error) { return s.conn.Multi(ops...) })
 }
 
 // create makes a node and the parents that are missing.
 func (s *store) create(ctx context.Context, path string, data []byte, flags int32) error {
 	for {
-		_, err := await(ctx, func() (string, error) { return s.conn.Create(path, data, flags, s.acl()) })
+		_, err := ask(ctx, s, true, func() (string, error) { return s.conn.Create(path, data, flags, s.acl()) })
 		if !errors.Is(err, zk.ErrNoNode) {
 			return err
 		}
@@ -109,11 +109,11 @@ func (s *store) createGroup(ctx context.Context, group string) error {
 // confirmed, the session was alive when it was executed.
 func (s *store) heartbeat(ctx context.Context, l link) error {
 	path := s.heartbeatPath(l.session)
-	_, err := await(ctx, func() (*zk.Stat, error) { return s.conn.Set(path, nil, -1) })
+	_, err := ask(ctx, s, true, func() (*zk.Stat, error) { return s.conn.Set(path, nil, -1) })
 	if errors.Is(err, zk.ErrNoNode) { // the first one, or somebody tidied up
 		err = s.create(ctx, path, nil, zk.FlagEphemeral)
 		if errors.Is(err, zk.ErrNodeExists) { // an earlier one whose answer was lost
-			_, err = await(ctx, func() (*zk.Stat, error) { return s.conn.Set(path, nil, -1) })
+			_, err = ask(ctx, s, true, func() (*zk.Stat, error) { return s.conn.Set(path, nil, -1) })
 		}
 	}
 	if err == nil && !s.same(l) {

@@ -1,7 +1,6 @@
 package zookeeper
 
 import (
-	"context"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -49,6 +48,15 @@ func (s *store) unforeseen(group string) {
 	}
 }
 
+// taken notes that a lock node was there after all.
+func (s *store) taken(group string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := s.watches[group]; w != nil {
+		w.outlook.free = false
+	}
+}
+
 // held is the answer to an attempt that found the lock node of another term.
 func (s *store) held(group string, lock node) error {
 	rec, groupVer, _ := decodeVersion(group, lock.data, lock.stat)
@@ -75,72 +83,4 @@ func (s *store) keep(group string, w *watch) {
 		w.kept = false
 		s.tidy(group)
 	})
-}
-
-// lookAfter reads the lock node behind the transaction that the caller sends now,
-// unless a watch on it is in force: a server answers the requests of a connection
-// in their order. So the winner has its watch with the answer, and the others have
-// the winner's record. answered is closed when the transaction has been answered.
-// Should the read go first after all, behind the transaction of another group, it
-// finds nothing, or what the transaction found. wait returns the lock node,
-// without a stat if that is not known.
-func (s *store) lookAfter(group string, answered <-chan struct{}) (wait func(context.Context) node) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	w := s.watches[group]
-	if w == nil {
-		w = &watch{}
-		s.watches[group] = w
-	}
-	if w.armed || s.closed {
-		return func(context.Context) node { return node{} }
-	}
-	w.looks++
-	written := s.hook.afterTransaction()
-	seen, looked := make(chan node, 1), make(chan struct{})
-	w.looked = looked
-	s.spawn(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, s.o.SessionTimeout)
-		defer cancel()
-		select {
-		case <-written:
-		case <-answered: // it was not sent
-		case <-ctx.Done():
-		}
-		n, err := s.readLock(ctx, group)
-		if err != nil {
-			n = node{}
-		}
-		seen <- n
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		w.looks--
-		close(looked)
-		s.arm(group, w, rearmDelay, true)
-		s.tidy(group)
-	})
-	return func(ctx context.Context) node {
-		select {
-		case n := <-seen:
-			return n
-		case <-ctx.Done():
-			return node{}
-		}
-	}
-}
-
-// lookedAfter waits for a lookAfter under way in group.
-func (s *store) lookedAfter(ctx context.Context, group string) {
-	s.mu.Lock()
-	var looked chan struct{}
-	if w := s.watches[group]; w != nil && w.looks > 0 {
-		looked = w.looked
-	}
-	s.mu.Unlock()
-	if looked != nil {
-		select {
-		case <-looked:
-		case <-ctx.Done():
-		}
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/go-zookeeper/zk"
 	"github.com/multilock/multilock-go/core/driver"
@@ -29,11 +30,25 @@ func (s *store) Leader(ctx context.Context, group string) (driver.Record, error)
 // Leaders reads many lock nodes; the requests share the one connection and do not
 // wait for each other.
 func (s *store) Leaders(ctx context.Context, groups []string, report func(group string, rec driver.Record, err error)) {
+	spread(len(groups), func(i int) {
+		rec, err := s.Leader(ctx, groups[i])
+		report(groups[i], rec, err)
+	})
+}
+
+// abreast is how many of a batch's requests are under way at a time: enough to fill
+// the connection. A goroutine for each would be memory that the runtime keeps.
+const abreast = 16
+
+// spread calls f for all numbers below n, for some at the same time.
+func spread(n int, f func(i int)) {
+	var next atomic.Int64
 	var wg sync.WaitGroup
-	for _, group := range groups {
+	for range min(n, abreast) {
 		wg.Go(func() {
-			rec, err := s.Leader(ctx, group)
-			report(group, rec, err)
+			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
+				f(int(i - 1))
+			}
 		})
 	}
 	wg.Wait()

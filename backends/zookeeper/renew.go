@@ -88,24 +88,26 @@ func (s *store) renew(ctx context.Context, t0 time.Time, reqs []driver.RenewRequ
 		return rest, err
 	}
 	lifetime := p.lifetime(l.timeout, t0)
+	var doubtful []int
 	for i, c := range claims {
-		req := reqs[i]
-		granted := min(req.TTL, lifetime)
-		if req.Metadata == nil && s.undoubted(c, l) {
-			answer(i, granted, s.renewed(c, t0))
+		if reqs[i].Metadata == nil && s.undoubted(c, l) {
+			answer(i, min(reqs[i].TTL, lifetime), s.renewed(c, t0))
 			continue
 		}
-		wg.Go(func() {
-			err := s.verify(ctx, l, c, t0)
-			if err == nil && req.Metadata != nil {
-				err = s.setMetadata(ctx, l, c, t0, req)
-			}
-			if err == nil {
-				err = s.renewed(c, t0)
-			}
-			answer(i, granted, err)
-		})
+		doubtful = append(doubtful, i)
 	}
+	spread(len(doubtful), func(k int) {
+		i := doubtful[k]
+		c, req := claims[i], reqs[i]
+		err := s.verify(ctx, l, c, t0)
+		if err == nil && req.Metadata != nil {
+			err = s.setMetadata(ctx, l, c, t0, req)
+		}
+		if err == nil {
+			err = s.renewed(c, t0)
+		}
+		answer(i, min(req.TTL, lifetime), err)
+	})
 	wg.Wait()
 	return rest, failure
 }

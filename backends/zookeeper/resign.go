@@ -44,12 +44,28 @@ func (s *store) Resign(ctx context.Context, t driver.Term) error {
 // acquisition changes: a lock node's own version would not do, since that of a
 // new node begins at 0 again.
 func (s *store) remove(ctx context.Context, c *claim, resign bool) error {
-	select {
-	case <-c.removing:
-		defer func() { c.removing <- struct{}{} }()
-	case <-ctx.Done():
-		return ended(ctx)
+	for {
+		s.mu.Lock()
+		busy := c.removing
+		if busy == nil {
+			c.removing = make(chan struct{})
+		}
+		s.mu.Unlock()
+		if busy == nil {
+			break
+		}
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return ended(ctx)
+		}
 	}
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		close(c.removing)
+		c.removing = nil
+	}()
 	sent := false // a transaction of this call may have been executed
 	for try := 0; ; try++ {
 		err := s.removeOnce(ctx, c, resign, &sent)
@@ -71,14 +87,10 @@ func (s *store) removeOnce(ctx context.Context, c *claim, resign bool, sent *boo
 	if err != nil {
 		return err
 	}
-	if resign {
-		s.lookedAfter(ctx, c.group) // a term this short has its watch in a moment
-	}
-	undoubted := s.undoubted(c, l)
 	s.mu.Lock()
 	forgotten := s.claims[c.claimKey] != c
 	sync := c.unsure || *sent
-	known, groupVer, lockVer := resign && undoubted && !sync, c.groupVer, c.lockVer
+	known, groupVer, lockVer := resign && c.held && !sync, c.groupVer, c.lockVer
 	s.mu.Unlock()
 	if forgotten || l.session != c.session {
 		return driver.ErrLost // removed by another call, or gone with its session
@@ -89,8 +101,8 @@ func (s *store) removeOnce(ctx context.Context, c *claim, resign bool, sent *boo
 		}
 	}
 	for range 10 {
-		// Of a term that can be renewed without a look at its record, both versions
-		// are known.
+		// Of a term that is held both versions are known, unless somebody else has
+		// been at its record.
 		if known {
 			known, *sent = false, true
 			err = s.end(ctx, c, encodeGroup(c.nonce), groupVer, lockVer)

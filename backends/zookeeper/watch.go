@@ -19,8 +19,6 @@ type watch struct {
 	armed   bool // an event will come when the lock node changes
 	arming  bool // somebody is at it
 	counter uint64
-	looks   int           // reads behind a transaction under way, see lookAfter
-	looked  chan struct{} // closed when the latest of them has ended
 
 	czxid   int64 // of the lock node when the watch was set, 0 if it was missing
 	version int32
@@ -31,23 +29,13 @@ type watch struct {
 	beaten  bool // the race before was lost
 }
 
-// event is work for dispatch.
-type event struct {
-	kind  eventKind
-	group string
-}
-
-type eventKind int
-
-const (
-	freed   eventKind = iota // the lock node is gone
-	touched                  // it was made or changed
-	linked                   // there is a new connection
-)
-
 // rearmDelay gives the attempt that follows a wake-up the time to set the watch
 // again in passing.
 const rearmDelay = 50 * time.Millisecond
+
+// watchDelay is how long a term lasts before its own watch is set, unless the group
+// is followed: most that are given back before would only be slower for it.
+const watchDelay = 100 * time.Millisecond
 
 // patience is the longest wait before a wake-up is passed on in a group in which
 // the race before was lost. All who follow a group hear of its end at once, and
@@ -63,7 +51,7 @@ func (s *store) connected(link) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.queue(event{kind: linked})
+	s.spawn(s.relink) // not here: many groups take a moment
 }
 
 func (s *store) sessionEnded() {
@@ -85,7 +73,7 @@ func (s *store) sessionEnded() {
 		s.tidy(group)
 	}
 	s.mu.Unlock()
-	// Not through dispatch: another may lead as soon as this returns.
+	// At once: another may lead as soon as this returns.
 	if sub != nil {
 		sub.tell(func(sink driver.Sink) {
 			for _, k := range lost {
@@ -101,36 +89,41 @@ func (s *store) nodeEvent(e zk.Event) {
 		return
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	w := s.watches[group]
 	if w == nil {
+		s.mu.Unlock()
 		return
 	}
 	w.armed = false
 	w.counter++
 	if c := s.leading[group]; c != nil {
 		c.doubts++
+		if !c.ending {
+			s.spawn(func(ctx context.Context) { s.suspect(ctx, c) })
+		}
 	}
 	w.outlook.free = false
-	kind := touched
+	wake, delay := false, time.Duration(0)
 	if e.Type == zk.EventNodeDeleted {
-		kind = freed
 		w.outlook.free = !w.beaten
 		w.raced = w.wanted
+		wake = w.wanted
 	}
-	s.queue(event{kind: kind, group: group})
+	if wake {
+		delay = rearmDelay
+	}
+	s.arm(group, w, delay, true)
+	late := w.beaten
+	s.mu.Unlock()
+	switch {
+	case wake && late:
+		time.AfterFunc(rand.N(patience), func() { s.wake(group) })
+	case wake:
+		s.wake(group)
+	}
 }
 
-// queue hands e to dispatch; the lock is held.
-func (s *store) queue(e event) {
-	s.events = append(s.events, e)
-	select {
-	case s.wakeup <- struct{}{}:
-	default:
-	}
-}
-
-// want keeps a watch on group as long as somebody needs it; the lock is held.
+// want keeps a watch on group for a term that has begun; the lock is held.
 func (s *store) want(group string) *watch {
 	w := s.watches[group]
 	if w == nil {
@@ -138,7 +131,7 @@ func (s *store) want(group string) *watch {
 		s.watches[group] = w
 	}
 	if s.running {
-		s.arm(group, w, 0, false)
+		s.arm(group, w, watchDelay, false)
 	}
 	return w
 }
@@ -146,72 +139,23 @@ func (s *store) want(group string) *watch {
 // tidy forgets a watch that nobody needs and no event will come for; the lock is
 // held.
 func (s *store) tidy(group string) {
-	if w := s.watches[group]; w != nil && !w.wanted && !w.armed && !w.arming && !w.kept && w.looks == 0 && s.leading[group] == nil {
+	if w := s.watches[group]; w != nil && !w.wanted && !w.armed && !w.arming && !w.kept && s.leading[group] == nil {
 		delete(s.watches, group)
 	}
 }
 
-// dispatch tells core what has happened, and sets watches again.
-func (s *store) dispatch() {
-	for {
-		select {
-		case <-s.wakeup:
-		case <-s.base.Done():
-			return
-		}
-		s.mu.Lock()
-		events, sub := s.events, s.sub
-		s.events = nil
-		s.mu.Unlock()
-		for _, e := range events {
-			s.handle(e, sub)
-		}
+// relink is run when there is a new connection.
+func (s *store) relink(context.Context) {
+	s.mu.Lock()
+	sub := s.sub
+	s.mu.Unlock()
+	if sub != nil {
+		sub.tell(driver.Sink.WakeAll)
 	}
-}
-
-func (s *store) handle(e event, sub *subscription) {
-	tell := func(f func(driver.Sink)) {
-		if sub != nil {
-			sub.tell(f)
-		}
-	}
-	switch e.kind {
-	case linked:
-		tell(driver.Sink.WakeAll)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		for group, w := range s.watches {
-			s.arm(group, w, 0, true)
-		}
-	case freed, touched:
-		s.mu.Lock()
-		w := s.watches[e.group]
-		c := s.leading[e.group]
-		wake := e.kind == freed && w != nil && w.wanted
-		later := wake && w.beaten
-		delay := time.Duration(0)
-		if wake {
-			delay = rearmDelay
-		}
-		if w != nil {
-			s.arm(e.group, w, delay, true)
-		}
-		if c != nil && !c.ending {
-			s.spawn(func(ctx context.Context) { s.suspect(ctx, c) })
-		}
-		if later {
-			s.spawn(func(ctx context.Context) {
-				select {
-				case <-time.After(rand.N(patience)):
-					s.wake(e.group)
-				case <-ctx.Done():
-				}
-			})
-		}
-		s.mu.Unlock()
-		if wake && !later {
-			tell(func(sink driver.Sink) { sink.Wake(e.group) })
-		}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for group, w := range s.watches {
+		s.arm(group, w, 0, true)
 	}
 }
 
@@ -227,52 +171,72 @@ func (s *store) suspect(ctx context.Context, c *claim) {
 // arm sets the watch of group, after delay, until it is in force or not needed.
 // With wake, a lock node that is found missing is told. The lock is held.
 func (s *store) arm(group string, w *watch, delay time.Duration, wake bool) {
-	if w.armed || w.arming || w.looks > 0 || !s.needs(group, w) {
+	if w.armed || w.arming || !s.needs(group, w) {
 		return
 	}
 	w.arming = true
-	s.spawn(func(ctx context.Context) {
-		defer func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			w.arming = false
-			s.tidy(group)
-		}()
-		for {
-			select {
-			case <-time.After(delay):
-			case <-ctx.Done():
-				return
-			}
-			if s.inForce(group, w) {
-				return
-			}
-			ctx, cancel := context.WithTimeout(ctx, s.o.SessionTimeout)
-			exists, err := s.setWatch(ctx, group)
-			cancel()
-			if err == nil && !exists && wake {
-				s.wake(group)
-			}
-			wake, delay = true, rearmDelay // what happens meanwhile is not seen
-			if err != nil {
-				delay = s.tick
-			}
-		}
-	})
+	// Not a goroutine that waits: a process that comes to lead many groups would have
+	// one for each.
+	time.AfterFunc(delay, func() { s.rearm(group, w, wake) })
 }
 
-// inForce reports whether nothing is left to do for w.
-func (s *store) inForce(group string, w *watch) bool {
+func (s *store) rearm(group string, w *watch, wake bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return w.armed || !s.needs(group, w)
+	if w.armed || s.closed || !s.needs(group, w) {
+		w.arming = false
+		s.tidy(group)
+		return
+	}
+	s.unset = append(s.unset, unset{group, w, wake})
+	if s.setters < maxSetters {
+		s.setters++
+		s.spawn(s.setWatches)
+	}
 }
 
-// needs reports whether somebody follows or leads group, or may be about to lead
-// it; who is resigning does not any more. The lock is held.
+// unset is a watch to be set.
+type unset struct {
+	group string
+	w     *watch
+	wake  bool
+}
+
+// maxSetters is how many watches are being set at a time: a reconnect, or the
+// beginning of many terms, concerns thousands.
+const maxSetters = 8
+
+// setWatches sets the watches that are to be set.
+func (s *store) setWatches(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.unset) > 0 && ctx.Err() == nil {
+		x := s.unset[0]
+		s.unset = s.unset[1:]
+		delay := rearmDelay // what happens meanwhile is not seen
+		if !x.w.armed && s.needs(x.group, x.w) {
+			s.mu.Unlock()
+			ctx, cancel := context.WithTimeout(ctx, s.o.SessionTimeout)
+			exists, err := s.setWatch(ctx, x.group)
+			cancel()
+			if err != nil {
+				delay = s.tick
+			} else if !exists && x.wake {
+				s.wake(x.group)
+			}
+			s.mu.Lock()
+		}
+		x.w.arming = false
+		s.arm(x.group, x.w, delay, true)
+		s.tidy(x.group)
+	}
+	s.setters--
+}
+
+// needs reports whether somebody follows or leads group; who is resigning does not any more. The lock is held.
 func (s *store) needs(group string, w *watch) bool {
 	c := s.leading[group]
-	return w.wanted || w.looks > 0 || c != nil && !c.ending
+	return w.wanted || c != nil && !c.ending
 }
 
 func (s *store) wake(group string) {
@@ -290,7 +254,7 @@ func (s *store) setWatch(ctx context.Context, group string) (exists bool, err er
 		return false, err
 	}
 	n, err := s.watched(group, func() (node, error) {
-		return await(ctx, func() (node, error) {
+		return ask(ctx, s, false, func() (node, error) {
 			ok, stat, _, err := s.conn.ExistsW(s.lockPath(group))
 			if !ok {
 				stat = nil
@@ -312,7 +276,7 @@ func (s *store) readLock(ctx context.Context, group string) (node, error) {
 		return s.get(ctx, s.lockPath(group))
 	}
 	return s.watched(group, func() (node, error) {
-		return await(ctx, func() (node, error) {
+		return ask(ctx, s, false, func() (node, error) {
 			data, stat, _, err := s.conn.GetW(s.lockPath(group))
 			return node{data, stat}, err
 		})

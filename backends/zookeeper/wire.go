@@ -32,7 +32,6 @@ const welcomeSize = 4 + 4 + 4 + 8
 const (
 	closeSession = -11
 	ping         = 11
-	transaction  = 14
 	setAuth      = 100
 	setWatches   = 101
 )
@@ -44,7 +43,7 @@ func (w *wire) Write(b []byte) (int, error) {
 	h := w.hook
 	now := int64(time.Since(h.born))
 	if len(b) >= 12 && h.welcomed(w) {
-		switch op := int32(binary.BigEndian.Uint32(b[8:])); op {
+		switch int32(binary.BigEndian.Uint32(b[8:])) {
 		case closeSession:
 			h.ending()
 		case setWatches:
@@ -57,43 +56,19 @@ func (w *wire) Write(b []byte) (int, error) {
 		default:
 			w.asked.Store(true)
 			h.asked.Store(now)
-			if op == transaction {
-				defer h.transacted()
-			}
 		}
 	}
 	h.wrote.Store(now)
 	return w.Conn.Write(b)
 }
 
-// afterTransaction returns a channel that is closed when the next transaction has
-// been written, whose ever it is.
-func (h *Hook) afterTransaction() <-chan struct{} {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.written == nil {
-		h.written = make(chan struct{})
-	}
-	return h.written
-}
-
-func (h *Hook) transacted() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.written != nil {
-		close(h.written)
-		h.written = nil
-	}
-}
-
-// busy reports whether a ping may be left out, as Java's client does: something
-// was asked since the last one was due. The library pings three times in a session
-// time-out whatever else it sends; the driver's syncs come oftener, so that the
-// server hears from an idle client as often as it expects to.
+// busy reports whether a ping may be left out: something was asked lately, and the
+// driver will ask something before the server misses it. The library pings three
+// times in a session time-out whatever else it sends.
 func (h *Hook) busy(now int64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.observer != nil && now-h.asked.Load() < int64(h.link.timeout/3)
+	return h.observer != nil && h.quiet > 0 && now-h.asked.Load() < int64(h.quiet+h.link.timeout/50)
 }
 
 // When a session is taken up again, the library reads its newest transaction id

@@ -2,11 +2,13 @@ package conformancetest
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +26,7 @@ type operations struct {
 
 // Kinds of requests, as ZooKeeper numbers them.
 const (
+	opExists  = 3
 	opGetData = 4
 	opSetData = 5
 	opSync    = 9
@@ -60,8 +63,7 @@ func (o *operations) take() map[int32]int {
 	return was
 }
 
-// A heartbeat is one write for all terms. Proofs are syncs, at most one in every
-// eighth of the time-out; what else is sent are the library's pings.
+// A heartbeat is one write for all terms, and they are their own proofs of life.
 func TestLeaderRequests(t *testing.T) {
 	t.Parallel()
 	w := steadyWorld(t)
@@ -100,8 +102,8 @@ func TestLeaderRequests(t *testing.T) {
 	}
 }
 
-// An idle follower costs a sync in three tenths of the time-out, and these take the
-// place of the library's pings.
+// An idle follower costs a sync in a little less than half of the time-out, and
+// these take the place of the library's pings, which come three times in it.
 func TestIdleFollower(t *testing.T) {
 	t.Parallel()
 	w := steadyWorld(t)
@@ -117,26 +119,72 @@ func TestIdleFollower(t *testing.T) {
 	b.held("g")
 	o.take()
 	began := time.Now()
-	for time.Since(began) < 2*w.ttl {
+	for time.Since(began) < 3*w.ttl {
 		leader.keeps(term)
 		time.Sleep(ttl / 5)
 	}
 	took := time.Since(began)
 	got := o.take()
 	t.Logf("an idle follower sent in %v, with a time-out of %v: %v", took, w.ttl, got)
-	if most := 1 + int(4*took/w.ttl); got[opSync] > most || got[opSync] == 0 {
+	if most := 1 + int(took*25/12/w.ttl); got[opSync] > most || got[opSync] == 0 {
 		t.Errorf("%d syncs in %v, with a time-out of %v", got[opSync], took, w.ttl)
 	}
 	if got[opPing] > 2 { // a sync that was late because the machine was busy
 		t.Errorf("%d pings beside the syncs", got[opPing])
 	}
-	delete(got, opSync)
-	delete(got, opPing)
-	if len(got) > 0 {
+	if got[opExists] > 1 { // the watch for good, before the first sync
+		t.Errorf("%d watches were set", got[opExists])
+	}
+	delete(got, opExists)
+	if got = idle(got); len(got) > 0 {
 		t.Errorf("other requests: %v", got)
 	}
 	if k.woken("g") > 0 {
 		t.Error("woken without reason")
+	}
+}
+
+// A follower that has been idle may have no proof of life at hand that is young
+// enough: one sync makes one, over the connection that it has.
+func TestIdleFollowerWins(t *testing.T) {
+	t.Parallel()
+	w := steadyWorld(t)
+	w.ttl = max(3*ttl, 4*tick)
+	const followers = 8 // each asked at a moment of its own
+	var dials, syncs atomic.Int64
+	var wg sync.WaitGroup
+	other := w.open()
+	for i := range followers {
+		other.resign(other.win(fmt.Sprint("g", i)))
+		o := newOperations()
+		b, _ := w.own(func(network, address string, timeout time.Duration) (net.Conn, error) {
+			dials.Add(1)
+			return o.dial(network, address, timeout)
+		})
+		wg.Go(func() {
+			group := fmt.Sprint("g", i)
+			if _, err := b.Leader(within(patience), group); !errors.Is(err, driver.ErrNoLeader) {
+				t.Error(err)
+			}
+			// What it has asked by itself before is 12/25 of the time-out old, or less.
+			time.Sleep(w.ttl*24/25 + w.ttl*12/25*time.Duration(i)/followers)
+			o.take()
+			req := request(group)
+			req.TTL = w.ttl
+			g, err := b.Acquire(within(patience), req)
+			if err != nil || g.Granted < w.ttl/4 || g.Granted > w.ttl-tick {
+				t.Errorf("%s: %+v, %v", group, g, err)
+			}
+			syncs.Add(int64(o.take()[opSync]))
+		})
+	}
+	wg.Wait()
+	t.Logf("%d of %d sent a sync before they tried", syncs.Load(), followers)
+	if n := dials.Load(); n > followers+1 { // one, for a machine that was busy
+		t.Errorf("%d connections for %d followers", n, followers)
+	}
+	if syncs.Load() == 0 {
+		t.Error("all had a proof at hand: the test shows nothing")
 	}
 }
 
@@ -167,6 +215,7 @@ func TestStoppedFollowerLeavesNoTrace(t *testing.T) {
 	time.Sleep(w.ttl / 2) // the time in which nothing may happen
 	got := o.take()
 	t.Logf("requests after it stopped: %v", got)
+	delete(got, opExists) // of the watch for good
 	delete(got, opSync)
 	delete(got, opPing)
 	if len(got) > 0 {
@@ -223,4 +272,32 @@ func (w *world) watchers(group string) int {
 		}
 	}
 	return n
+}
+
+// A look at who leads needs no proof of life: it is one read, however long ago the
+// last request was.
+func TestLookRequests(t *testing.T) {
+	t.Parallel()
+	w := steadyWorld(t)
+	leader := w.open()
+	term := leader.win("g")
+	w.ttl = max(2*ttl, 4*tick)
+	o := newOperations()
+	b, _ := w.own(o.dial)
+	b.held("g")
+	_, sub := b.watch()
+	if err := sub.Add(within(patience), "g"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 6 {
+		time.Sleep(w.ttl * 45 / 100)
+		leader.keeps(term)
+		o.take()
+		b.held("g")
+		got := o.take()
+		t.Logf("look %d: %v", i, got)
+		if reads := got[opGetData]; reads < 1 || reads > 2 || got[opSync] > 0 {
+			t.Errorf("look %d sent %v", i, got)
+		}
+	}
 }

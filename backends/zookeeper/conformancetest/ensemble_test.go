@@ -351,7 +351,7 @@ func TestDefaults(t *testing.T) {
 	eventually(t, "it leads", el.IsLeader)
 	o := el.Options()
 	t.Logf("TTL %v, margin %v, heartbeat %v, worst case %v", o.HeartbeatTimeout, o.Margin, o.HeartbeatInterval, el.WorstCaseFailover())
-	if o.HeartbeatTimeout != 15*time.Second || o.HeartbeatInterval < 3*time.Second {
+	if o.HeartbeatTimeout != 15*time.Second || o.HeartbeatInterval < 2500*time.Millisecond {
 		t.Errorf("TTL %v, heartbeat %v", o.HeartbeatTimeout, o.HeartbeatInterval)
 	}
 	for began := time.Now(); time.Since(began) < 12*time.Second; time.Sleep(10 * time.Millisecond) {

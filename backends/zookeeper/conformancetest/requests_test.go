@@ -20,7 +20,7 @@ func idle(got map[int32]int) map[int32]int {
 }
 
 // A planned handover is two transactions, one of each side: neither reads before
-// it. The successor's watch is set behind its transaction.
+// it. The successor's watch is set afterwards.
 func TestHandoverRequests(t *testing.T) {
 	t.Parallel()
 	w := steadyWorld(t)
@@ -58,15 +58,15 @@ func TestHandoverRequests(t *testing.T) {
 		}
 		term = after
 		eventually(t, "the watch is set", func() bool { return w.watchers("g") > 0 })
-		if got := idle(sent[next].take()); got[opMulti] != 1 || got[opGetData] > 1 || len(got) > 2 {
+		if got := idle(sent[next].take()); got[opMulti] != 1 || got[opExists] > 1 || len(got) > 2 {
 			t.Errorf("handover %d: the successor sent %v", i, got)
 		}
 		clients[next].keeps(term)
 	}
 }
 
-// To acquire and resign over and over is two transactions, and the read that sets
-// the watch.
+// To acquire and resign over and over is two transactions each time: a term that is
+// over this soon has no watch.
 func TestCycleRequests(t *testing.T) {
 	t.Parallel()
 	w := steadyWorld(t)
@@ -83,9 +83,25 @@ func TestCycleRequests(t *testing.T) {
 	if got[opMulti] != 2*cycles {
 		t.Errorf("%d transactions in %d cycles", got[opMulti], cycles)
 	}
-	if reads := got[opGetData]; reads > 2*cycles {
+	if reads := got[opGetData] + got[opExists]; reads > cycles/2 { // on a machine so busy that terms last
 		t.Errorf("%d reads in %d cycles", reads, cycles)
 	}
+}
+
+// A term that lasts has a watch of its own, though nobody follows the group: the
+// leader hears of a record that somebody removes.
+func TestLastingTermIsWatched(t *testing.T) {
+	t.Parallel()
+	w := steadyWorld(t)
+	a := w.open()
+	k, _ := a.watch()
+	term := a.win("g")
+	eventually(t, "the watch is set", func() bool { return w.watchers("g") == 1 })
+	if err := w.conn().Delete(w.root+"/g/lock", -1); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the loss is told", func() bool { return k.losses(term.Nonce) == 1 })
+	a.loses(term)
 }
 
 // An end that was no resignation leaves the group node as it was: what a follower

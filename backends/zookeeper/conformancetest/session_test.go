@@ -195,7 +195,7 @@ func TestGrantedIsTheAgeOfTheProof(t *testing.T) {
 	b := w.open()
 	b.held("g")
 	time.Sleep(w.ttl)
-	if _, g, err := b.try(request("idle")); err != nil || g.Granted < w.ttl/3 || g.Granted > w.ttl-tick {
+	if _, g, err := b.try(request("idle")); err != nil || g.Granted < w.ttl/4 || g.Granted > w.ttl-tick {
 		t.Fatalf("an acquire in an old session: %+v, %v", g, err)
 	}
 }
@@ -420,5 +420,24 @@ func TestOneConnectionForAll(t *testing.T) {
 	}
 	if n := p.Accepted(); n != 1 {
 		t.Fatalf("%d connections", n)
+	}
+}
+
+// A backend that has not been used yet does nothing for the session of the client
+// that it was given: the library's pings keep it.
+func TestUnusedBackendLeavesThePings(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var dials atomic.Int64
+	_, conn := w.own(func(network, address string, timeout time.Duration) (net.Conn, error) {
+		dials.Add(1)
+		return net.DialTimeout(network, address, timeout)
+	})
+	eventually(t, "a session", func() bool { return conn.State() == zk.StateHasSession })
+	session := conn.SessionID()
+	time.Sleep(2 * ttl)
+	eventually(t, "a session", func() bool { return conn.State() == zk.StateHasSession })
+	if n := dials.Load(); n > 1 || conn.SessionID() != session {
+		t.Errorf("%d connections; the session was %x and is %x", n, session, conn.SessionID())
 	}
 }
