@@ -3,7 +3,7 @@ package report
 import "github.com/multilock/multilock-go/bench/internal/measure"
 
 // redisTerm is what a cycle of ours is on Redis, whatever the lock's is.
-const redisTerm = "a term is two scripts of four commands each: the server's clock, the record, one write, and since when the server is up or the wake-up of followers. What the server does more for it is in the column of server µs. Run in a loop, the two scripts take 12 µs more than redislock's two: 6 to read and write the record's fields, 2 for the clock, 1 for the restart check and the wake-up, 3 to check and format; between the requests of one client, with cold caches, it is about 34. With 16 clients that is most of the difference, since a server runs one script at a time; the rest is the client's, where an elector keeps its state, publishes changes, and can give up a call that hangs."
+const redisTerm = "a term is two scripts of four commands each: the server's clock, the record, one write, and since when the server is up or the wake-up of followers. What the server does more for it is in the column of server µs. Run in a loop, the two scripts take 12 µs more than redislock's two: about 6 to read and write the record's fields, 2 for the clock, 1 for the restart check and the wake-up, and the rest to check and format; between the requests of one client, with cold caches, it is about 34. The rest is the client's, where an elector keeps its state, publishes changes, and can give up a call that hangs; with 16 clients it is processor time that they and the server share."
 
 // reasons say why another library can be better. They are printed only where a
 // run finds that it is. Empty fields fit anything; the first that fits counts.
