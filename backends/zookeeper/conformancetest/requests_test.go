@@ -45,10 +45,12 @@ func TestHandoverRequests(t *testing.T) {
 			t.Fatalf("held by %+v", rec)
 		}
 		woken := sinks[next].woken("g")
+		eventually(t, "both watches are set", func() bool { return w.watchers("g") == 2 })
 		sent[lead].take()
 		sent[next].take()
 		clients[lead].resign(term)
-		if got := idle(sent[lead].take()); len(got) != 1 || got[opMulti] != 1 {
+		// Who has resigned follows: on a busy machine its watch is set again by now.
+		if got := idle(sent[lead].take()); got[opMulti] != 1 || got[opExists] > 1 || len(got) > 1+got[opExists] {
 			t.Errorf("handover %d: a resignation sent %v", i, got)
 		}
 		eventually(t, "the follower is woken", func() bool { return sinks[next].woken("g") > woken })
