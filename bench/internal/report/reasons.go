@@ -28,6 +28,7 @@ var reasons = []struct{ section, store, library, text string }{
 	{"startup", "ZooKeeper", "", "both need a session and two round trips; ours reads the group and makes a transaction of two writes, one of which raises the fencing token. The rest is that an elector begins a run, a term and its renewals. A group's very first term also makes the nodes that stay."},
 	{"startup", "", "", "the attempt also keeps who leads and raises the fencing token, and an elector begins a run, a term and its renewals."},
 	{"takeover", "Consul", "", "the lock-delay after the end of a session is the TTL, so that nobody else leads while a leader may still believe, however its session ended (docs/decisions/0011-consul-lock-delay.md); the lock's is 15 s whatever the TTL."},
+	{"takeover", "ZooKeeper", "", "a session ends a time-out after the ensemble last heard of it, in steps of its tick, which is 2 s here. When a process was last heard of before it was killed is known within the time that the table tells, and which step that comes to makes more of a difference than is measured here."},
 	{"takeover", "", "", "followers wait until the lease has run out at the store and then a random part of Spread, at most 100 ms, so that they do not all come at once."},
 }
 
