@@ -34,8 +34,8 @@
 // # What others may do to it
 //
 // An operator who deletes the key frees it at once, without lock-delay. The
-// leader notices by its long poll, and with its next heartbeat at the latest. Until then two leaders are possible,
-// and only the token tells them apart.
+// leader notices by its long poll, and with its next heartbeat at the latest.
+// Until then two leaders are possible, and only the token tells them apart.
 //
 // # Environment
 //

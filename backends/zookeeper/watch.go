@@ -233,7 +233,8 @@ func (s *store) setWatches(ctx context.Context) {
 	s.setters--
 }
 
-// needs reports whether somebody follows or leads group; who is resigning does not any more. The lock is held.
+// needs reports whether somebody follows or leads group; who is resigning does not
+// any more. The lock is held.
 func (s *store) needs(group string, w *watch) bool {
 	c := s.leading[group]
 	return w.wanted || c != nil && !c.ending

@@ -216,20 +216,29 @@ func TestTableLockIsNotWaitedFor(t *testing.T) {
 	w := newWorld(t)
 	a := w.term(request("g"))
 	renew(t.Context(), w.d, time.Hour, a) // the statement is prepared
-	tx, err := w.admin.Begin(t.Context())
-	must(t, err)
+	w.whileLocked(w.table, func() {
+		if r := renew(t.Context(), w.d, time.Hour, a)[0]; !errors.Is(r.Err, driver.ErrNotApplied) {
+			t.Errorf("renew of a locked table: %v", r.Err)
+		}
+		if _, err := w.d.Acquire(t.Context(), request("g")); !errors.Is(err, driver.ErrNotApplied) {
+			t.Errorf("acquire in a locked table: %v", err)
+		}
+	})
+}
+
+// whileLocked calls f while another transaction has locked the whole table, which f
+// must not wait for.
+func (w *world) whileLocked(table string, f func()) {
+	w.t.Helper()
+	tx, err := w.admin.Begin(w.t.Context())
+	must(w.t, err)
 	defer tx.Rollback(context.Background())
-	_, err = tx.Exec(t.Context(), "LOCK TABLE "+w.table+" IN ACCESS EXCLUSIVE MODE")
-	must(t, err)
+	_, err = tx.Exec(w.t.Context(), "LOCK TABLE "+table+" IN ACCESS EXCLUSIVE MODE")
+	must(w.t, err)
 	start := time.Now()
-	if r := renew(t.Context(), w.d, time.Hour, a)[0]; !errors.Is(r.Err, driver.ErrNotApplied) {
-		t.Errorf("renew of a locked table: %v", r.Err)
-	}
-	if _, err := w.d.Acquire(t.Context(), request("g")); !errors.Is(err, driver.ErrNotApplied) {
-		t.Errorf("acquire in a locked table: %v", err)
-	}
+	f()
 	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("the lock of the table was waited for: %v", took)
+		w.t.Errorf("the lock of the table was waited for: %v", took)
 	}
 }
 
