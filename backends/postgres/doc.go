@@ -28,10 +28,11 @@
 // pool room, because an application that exhausts it delays the heartbeats too.
 //
 // A session of its own is set once, by the message that also carries its first
-// statement: lock_timeout to 100 ms, and synchronous_commit to on if it is off. A
-// change of synchronous_commit on the server reaches it with the next connection,
-// within an hour by default. In your pool the settings go before every statement,
-// in the same message, and end with it.
+// statement: lock_timeout to 100 ms, synchronous_commit to on if it is off, and
+// plan_cache_mode so that a statement is planned once. A change of
+// synchronous_commit on the server reaches it with the next connection, within an
+// hour by default. In your pool the first two go before every statement, in the
+// same message, and end with it.
 //
 // # Poolers
 //

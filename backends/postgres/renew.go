@@ -56,10 +56,15 @@ func (s *store) Renew(ctx context.Context, reqs []driver.RenewRequest, report fu
 	}
 }
 
-// Resign implements driver.Driver.
+// Resign implements driver.Driver. It goes where the heartbeats went: a leader makes
+// no other calls, and a connection for those may be gone after minutes.
 func (s *store) Resign(ctx context.Context, t driver.Term) error {
+	pool := s.calls
+	if s.renewals.Stat().IdleConns() > 0 {
+		pool = s.renewals
+	}
 	var ended, alive bool
-	err := s.ask(ctx, s.calls, question{
+	err := s.ask(ctx, pool, question{
 		sql: s.sql.resign, args: []any{t.Group, t.Nonce.String(), s.channel},
 		row: func(rows pgx.Rows) error { return rows.Scan(&ended, &alive) },
 	})

@@ -35,7 +35,8 @@ var settings = strings.ReplaceAll(settingsSQL, "@local", "true")
 // round trip. Where the session is ours alone, because the server process is the
 // one that the connection began with, it is set for good.
 func opening(pid uint32) string {
-	return strings.ReplaceAll(settingsSQL, "@local", fmt.Sprintf("pg_backend_pid() <> %d", pid))
+	return strings.ReplaceAll(settingsSQL+`,
+	set_config('plan_cache_mode', 'force_generic_plan', @local)`, "@local", fmt.Sprintf("pg_backend_pid() <> %d", pid))
 }
 
 // The words of the statements below.

@@ -139,21 +139,41 @@ func (s *store) listen(ctx context.Context) (*pgx.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.CommandTimeout)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
-	pc, err := s.connect(ctx, s.calls)
+	conn, err := s.listener(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.introduce(ctx, pc.Conn()); err != nil {
-		err = s.judge(ctx, pc.Conn(), err)
-		pc.Release()
+	if err = s.introduce(ctx, conn); err == nil {
+		if s.pooled.Load() && s.o.Notify != NotifyOn {
+			hangUp(conn)
+			return nil, errNoPush
+		}
+		_, err = conn.Exec(ctx, "LISTEN "+pgx.Identifier{s.channel}.Sanitize())
+	}
+	if err != nil {
+		err = s.judge(ctx, conn, err)
+		hangUp(conn)
 		return nil, err
 	}
-	if s.pooled.Load() && s.o.Notify != NotifyOn {
-		pc.Release()
-		return nil, errNoPush
+	return conn, nil
+}
+
+// listener is a connection for one purpose. Out of a pool of ours it would be the
+// one that has just made an attempt, and knows its statement: the next attempt, or
+// the resignation, would have to connect anew.
+func (s *store) listener(ctx context.Context) (*pgx.Conn, error) {
+	if !s.owned {
+		pc, err := s.connect(ctx, s.calls)
+		if err != nil {
+			return nil, err
+		}
+		return pc.Hijack(), nil // out of the pool, with all the pool knows about connecting
 	}
-	conn := pc.Hijack() // out of the pool, with all the pool knows about connecting
-	if _, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{s.channel}.Sanitize()); err != nil {
+	conn, err := pgx.ConnectConfig(ctx, s.calls.Config().ConnConfig)
+	if err != nil {
+		return nil, s.connectError(ctx, err)
+	}
+	if err := s.look(ctx, conn); err != nil {
 		err = s.judge(ctx, conn, err)
 		hangUp(conn)
 		return nil, err

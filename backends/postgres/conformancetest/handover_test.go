@@ -12,6 +12,7 @@ import (
 
 	"github.com/multilock/multilock-go/backends/postgres"
 	multilock "github.com/multilock/multilock-go/core"
+	"github.com/multilock/multilock-go/testservers/proxy"
 )
 
 // Five hundred planned handovers in a row among twenty candidates in four
@@ -81,10 +82,11 @@ func TestFiveHundredHandovers(t *testing.T) {
 		}
 		leader = successor
 	}
-	var attempts, resigns, reads int
-	for dest, like := range map[*int]string{&attempts: "%AS granted%", &resigns: "%pg_notify%", &reads: "SELECT l.group_name%"} {
+	var attempts, batches, resigns, reads int
+	for dest, like := range map[*int]string{&attempts: "%term.acquired_at%", &batches: "%w.acquired_at%", &resigns: "%pg_notify%", &reads: "SELECT l.group_name%"} {
 		must(t, conn.QueryRow(t.Context(), "SELECT coalesce(sum(calls), 0)::int FROM pg_stat_statements WHERE query LIKE $1", like).Scan(dest))
 	}
+	attempts += batches
 	cancel()
 	wg.Wait()
 	slices.Sort(took)
@@ -95,7 +97,49 @@ func TestFiveHundredHandovers(t *testing.T) {
 	}
 	// One attempt for each of the 19 that wake up, and one of the leader that was.
 	// Those of one process share a statement where they can.
-	if attempts > 21*rounds {
+	if attempts < rounds || attempts > 21*rounds {
 		t.Errorf("%d attempts in %d handovers among 20", attempts, rounds)
+	}
+}
+
+// A handover waits for no new connection, neither that of a leader that has sent
+// nothing but heartbeats for long, nor that of a follower that only listens.
+func TestHandoverConnectsNothing(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	direct := o.ConnString
+	p := proxy.Start(t, hostOf(t, direct))
+	o.ConnString = at(o.ConnString, p.Addr())
+	run := fmt.Sprintf("%d", time.Now().UnixNano())
+	candidate := func(name string, heartbeat time.Duration) (*multilock.Backend, *multilock.Elector) {
+		o := o
+		o.ConnString = with(o.ConnString, "application_name", name+run)
+		b, err := postgres.Open(t.Context(), o)
+		must(t, err)
+		t.Cleanup(func() { _ = b.Close(context.Background()) })
+		e, err := multilock.New(b, multilock.Options{Group: "g", HeartbeatTimeout: 60 * time.Second, HeartbeatInterval: heartbeat})
+		must(t, err)
+		must(t, e.Start(t.Context()))
+		eventually(t, "it listens", func() bool { return b.Stats().Watched == 1 })
+		return b, e
+	}
+	ours, leader := candidate("leader ", 200*time.Millisecond)
+	eventually(t, "heartbeats", func() bool { return leader.IsLeader() && ours.Stats().RenewedTerms > 1 })
+	theirs, follower := candidate("follower ", 15*time.Second)
+	// It may have missed something before it listened, and asks once more.
+	eventually(t, "it has asked twice", func() bool { return theirs.Stats().Acquires > 1 })
+
+	before := p.Accepted()
+	if before != 5 { // calls, renewals, LISTEN; calls, LISTEN
+		t.Errorf("%d connections of a leader and a follower, want 5", before)
+	}
+	// What the leader campaigned on goes in minutes without use. Here it goes now.
+	sql(t, direct, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND query LIKE '%acquired_at%'", "leader "+run)
+	w := newWorld(t)
+	eventually(t, "a connection is gone", func() bool { return sessions(t, w, "application_name = $1", "leader "+run) == 2 })
+	must(t, leader.Stop(t.Context()))
+	eventually(t, "the follower leads", follower.IsLeader)
+	if n := p.Accepted() - before; n != 0 {
+		t.Errorf("%d connections were made for a handover", n)
 	}
 }
