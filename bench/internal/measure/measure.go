@@ -71,6 +71,8 @@ type Row struct {
 	Library string `json:"library"`
 	// Ours says that the library is MultiLock, with which others are compared.
 	Ours bool `json:"ours,omitempty"`
+	// Floor says that there is no library behind the row; see rival.Rival.
+	Floor bool `json:"floor,omitempty"`
 	// X is the number that the cases of a section count up, for plots: groups, or
 	// followers.
 	X       float64  `json:"x,omitempty"`
@@ -111,6 +113,18 @@ func (r Row) Ratio(rows []Row) (Spread, bool) {
 		return Spread{}, false
 	}
 	return SpreadOf(Ratios(o.Rounds, r.Rounds, r.Higher))
+}
+
+// FloorRatio is the median of how the floor of r's case compares with r, round by
+// round: what MultiLock's ratio could be at most. It is false if there is none.
+func (r Row) FloorRatio(rows []Row) (floor string, ratio float64, ok bool) {
+	for _, o := range rows {
+		if o.Floor && o.Section == r.Section && o.Store == r.Store && o.Case == r.Case {
+			sp, ok := SpreadOf(Ratios(o.Rounds, r.Rounds, r.Higher))
+			return o.Library, sp.Median, ok
+		}
+	}
+	return "", 0, false
 }
 
 // Gap is something that was asked for and did not run.

@@ -184,13 +184,14 @@ func notes(rows []measure.Row) string {
 const behindBelow = 0.98
 
 // behind lists where another library was better, with the reason: one entry for
-// each store and reason, which names all cases that it explains.
+// each store and reason, which names all cases that it explains. What the floor
+// comes to tells how much of it the requests to the store are.
 func behind(run *measure.Run, rows []measure.Row) string {
 	type entry struct{ store, reason, cases, last string }
 	var entries []*entry
 	for _, r := range sorted(rows) {
 		sp, ok := r.Ratio(run.Rows)
-		if !ok || sp.Median >= behindBelow {
+		if !ok || r.Floor || sp.Median >= behindBelow {
 			continue
 		}
 		why := reason(r)
@@ -200,6 +201,9 @@ func behind(run *measure.Run, rows []measure.Row) string {
 			entries = append(entries, &entry{store: r.Store, reason: why})
 		}
 		e, one := entries[i], fmt.Sprintf("%s %s", r.Library, Number(sp.Median))
+		if floor, most, ok := r.FloorRatio(run.Rows); ok {
+			one += fmt.Sprintf(" (%s %s)", floor, Number(most))
+		}
 		switch {
 		case e.cases == "":
 			e.cases = r.Case + ": " + one

@@ -8,7 +8,6 @@ const redisTerm = "a term is two scripts of four commands each: the server's clo
 // reasons say why another library can be better. They are printed only where a
 // run finds that it is. Empty fields fit anything; the first that fits counts.
 var reasons = []struct{ section, store, library, text string }{
-	{"", "Memory", "", "the channel is a floor and not a peer: it shows what waking a goroutine from rest, or taking a token from a channel, costs on this machine. An elector has a lease in a store, keeps it alive, publishes changes and ends its work; what it takes beyond the floor is that."},
 	{"cycles", "Redis", "redsync", "the lock is one SET without a script, and a script of two commands; " + redisTerm},
 	{"cycles", "Redis", "redislock", "the lock is a script of one command and one of two; " + redisTerm},
 	{"cycles", "Redis", "", "the lock is two scripts of two commands; " + redisTerm},

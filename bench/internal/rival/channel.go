@@ -9,8 +9,8 @@ import (
 // wake a goroutine of the same process from rest, and nothing else.
 func goChannel() Rival {
 	return Rival{
-		Library: "a Go channel",
-		Note:    "a floor, not a peer: a channel of this process that holds one token; no lease, no renewal, no fencing token, no record, no state, nobody whose death it would survive",
+		Library: "a Go channel", Floor: true,
+		Note:    "a floor, not a library: a channel of this process that holds one token; no lease, no renewal, no fencing token, no record, no state, nobody whose death it would survive",
 		Connect: func(context.Context, Setting) (Client, error) { return channelClient{}, nil },
 	}
 }

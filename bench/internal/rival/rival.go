@@ -5,6 +5,7 @@ package rival
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -28,6 +29,8 @@ type Rival struct {
 	// Module is the library's Go module, whose version is reported.
 	Module string
 	Ours   bool
+	// Floor says that this is no library, but what any would take at least.
+	Floor bool
 	// Poll is about how long a follower sleeps between its attempts, and 0 if the
 	// store wakes it.
 	Poll time.Duration
@@ -106,6 +109,17 @@ func On(store string) []Rival {
 		return []Rival{r}
 	}
 	return []Rival{multiLock()}
+}
+
+// WithFloors lists the rivals on a store and, where MultiLock has a peer there, its
+// driver alone.
+func WithFloors(store string) []Rival {
+	all := On(store)
+	switch store {
+	case "consul", "postgres", "redis", "zookeeper":
+		all = slices.Insert(all, 1, driverAlone())
+	}
+	return all
 }
 
 // inSession is MultiLock where a session carries the lease.

@@ -31,7 +31,7 @@ func (b *Bench) cyclesOn(ctx context.Context, s *store.Server, clients int) {
 	if clients == 1 {
 		label = "1 client"
 	}
-	rivals := rival.On(s.Name)
+	rivals := rival.WithFloors(s.Name)
 	rounds, worked := make([][]float64, len(rivals)), make([][]float64, len(rivals))
 	what := func(r rival.Rival) string {
 		return fmt.Sprintf("%s, %s, %s, %s", Cycle, s.Title, r.Library, label)

@@ -44,7 +44,7 @@ func (b *Bench) Handovers(ctx context.Context) {
 func (b *Bench) handoversOn(ctx context.Context, s *store.Server, candidates int, rest time.Duration, label string) {
 	set := b.setting(s)
 	set.Hurry = true
-	rivals := rival.On(s.Name)
+	rivals := rival.WithFloors(s.Name)
 	all := make([][]time.Duration, len(rivals))
 	rounds := make([][]float64, len(rivals))
 	what := func(r rival.Rival) string {
@@ -167,7 +167,7 @@ func handoversIn(ctx context.Context, r rival.Rival, clients []rival.Client, gro
 	if err != nil {
 		return nil, err
 	}
-	sleep(ctx, 4*settle)
+	sleep(ctx, max(4*settle, time.Duration(len(clients))*settle))
 	for range count {
 		// Followers that poll are met at any moment of their sleep.
 		pause := rest + r.Settle

@@ -139,7 +139,7 @@ func (b *Bench) each(f func(*store.Server)) {
 
 // row begins the row of a library on a store.
 func row(section string, s *store.Server, r rival.Rival, c string) measure.Row {
-	return measure.Row{Section: section, Store: s.Title, Case: c, Library: r.Library, Ours: r.Ours, Note: r.Note}
+	return measure.Row{Section: section, Store: s.Title, Case: c, Library: r.Library, Ours: r.Ours, Floor: r.Floor, Note: r.Note}
 }
 
 // sleep waits, unless ctx ends.

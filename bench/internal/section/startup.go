@@ -37,7 +37,7 @@ func (b *Bench) Startups(ctx context.Context) {
 }
 
 func (b *Bench) startupOn(ctx context.Context, s *store.Server, x beginning) {
-	rivals := rival.On(s.Name)
+	rivals := rival.WithFloors(s.Name)
 	all, rounds := make([][]float64, len(rivals)), make([][]float64, len(rivals))
 	what := func(r rival.Rival) string {
 		return fmt.Sprintf("%s, %s, %s, %s", Startup, s.Title, r.Library, x.label)
