@@ -115,7 +115,7 @@ func (b *Backend) shutdown(runs []*run) {
 		r.untilExpired()
 	}
 	err := b.watch.close()
-	lanes := []*lane{b.calls, b.renewals, b.watch.lane}
+	lanes := append([]*lane{b.calls, b.renewals}, b.watch.lanes[:]...)
 	for _, l := range lanes {
 		l.close()
 	}

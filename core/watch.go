@@ -3,6 +3,7 @@ package multilock
 import (
 	"context"
 	"errors"
+	"hash/fnv"
 	"runtime"
 	"slices"
 	"sync"
@@ -16,14 +17,19 @@ import (
 type watch struct {
 	b       *Backend
 	watcher driver.Watcher // nil if the store cannot push
-	lane    *lane          // Add may take a round trip
+	// Add may take a round trip, and thousands of groups may begin at once. A group
+	// keeps to one lane, so that its Add and Remove keep their order.
+	lanes [watchLanes]*lane
 
 	mu      sync.Mutex
 	sub     driver.Subscription
-	opening bool // Watch is under way
+	opening chan struct{} // closed when the Watch under way has returned; nil if none is
 	closed  bool
 	groups  map[string]*watched
 }
+
+// watchLanes is how many groups are added at a time.
+const watchLanes = 16
 
 // watched is one group and the runs that follow it.
 type watched struct {
@@ -42,8 +48,16 @@ const (
 func (w *watch) init(b *Backend) {
 	w.b = b
 	w.groups = make(map[string]*watched)
-	w.lane = &lane{b: b, limit: 1} // Add and Remove of a group keep their order
+	for i := range w.lanes {
+		w.lanes[i] = &lane{b: b, limit: 1}
+	}
 	w.watcher, _ = b.drv.(driver.Watcher)
+}
+
+func (w *watch) lane(group string) *lane {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(group)) // never fails
+	return w.lanes[h.Sum32()%watchLanes]
 }
 
 // join registers a run: wake-ups of its group reach it as soon as, and as long as,
@@ -73,39 +87,57 @@ func (w *watch) ask(group string) {
 	}
 	g.state = watchAdding
 	c := newCall(watchLimit, func(ctx context.Context) { w.added(group, g, w.add(ctx, group)) })
-	if w.lane.submit(c, false) != nil {
+	if w.lane(group).submit(c, false) != nil {
 		g.state = watchOff
 	}
 }
 
-// add opens the subscription if need be and adds the group to it.
+// add adds a group to the subscription.
 func (w *watch) add(ctx context.Context, group string) error {
-	w.mu.Lock()
-	sub := w.sub
-	if w.closed || sub == nil && w.opening {
-		w.mu.Unlock()
-		return errAbandoned // or an earlier Watch still hangs; Watch is called once
-	}
-	w.opening = sub == nil
-	w.mu.Unlock()
-	if sub == nil {
-		var err error
-		sub, err = w.watcher.Watch(ctx, w)
-		w.mu.Lock()
-		w.opening = false
-		late := err == nil && w.closed
-		if err == nil && !late {
-			w.sub = sub
-		}
-		w.mu.Unlock()
-		if late {
-			return errors.Join(ErrClosed, sub.Close())
-		}
-		if err != nil {
-			return err
-		}
+	sub, err := w.subscription(ctx)
+	if err != nil {
+		return err
 	}
 	return sub.Add(ctx, group)
+}
+
+// subscription opens the subscription if need be: Watch is under way once at a
+// time, and the others wait for it.
+func (w *watch) subscription(ctx context.Context) (driver.Subscription, error) {
+	w.mu.Lock()
+	for w.opening != nil {
+		other := w.opening
+		w.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, errAbandoned
+		}
+		w.mu.Lock()
+	}
+	if w.closed || w.sub != nil {
+		defer w.mu.Unlock()
+		if w.closed {
+			return nil, ErrClosed
+		}
+		return w.sub, nil
+	}
+	opened := make(chan struct{})
+	w.opening = opened
+	w.mu.Unlock()
+	sub, err := w.watcher.Watch(ctx, w)
+	w.mu.Lock()
+	late := err == nil && w.closed
+	if err == nil && !late {
+		w.sub = sub
+	}
+	w.opening = nil
+	close(opened)
+	w.mu.Unlock()
+	if late { // not under the lock: it waits for wake-ups, which take it
+		return nil, errors.Join(ErrClosed, sub.Close())
+	}
+	return sub, err
 }
 
 // watchLimit bounds one Add; while it runs, followers poll.
@@ -157,7 +189,7 @@ func (w *watch) leave(r *run) {
 // removeLater ends the watch of a group that nobody follows. It goes through the
 // lane so that it cannot overtake, or be overtaken by, an Add.
 func (w *watch) removeLater(group string, g *watched) {
-	_ = w.lane.submit(newCall(0, func(context.Context) { // refused only when closing
+	_ = w.lane(group).submit(newCall(0, func(context.Context) { // refused only when closing
 		w.mu.Lock()
 		gone := len(g.runs) == 0 && g.state == watchOn
 		if gone {
@@ -228,7 +260,9 @@ func (w *watch) Lost(group string, nonce driver.Nonce) {
 
 // close ends the subscription; no Sink method runs afterwards.
 func (w *watch) close() error {
-	w.lane.close()
+	for _, l := range w.lanes {
+		l.close()
+	}
 	w.mu.Lock()
 	sub := w.sub
 	w.sub, w.closed = nil, true

@@ -1,6 +1,11 @@
 package multilock
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,6 +90,136 @@ func TestAWakeUpDuringTheFirstAttempt(t *testing.T) {
 		lead(t, second)
 		if took := time.Since(begin); took > time.Second {
 			t.Errorf("led after %v: the wake-up was missed", took)
+		}
+	})
+}
+
+// follow lets leader lead many groups that b follows.
+func follow(t *testing.T, leader, b *Backend, groups int) {
+	t.Helper()
+	for i := range groups {
+		group := fmt.Sprint("group-", i)
+		lead(t, newElector(t, leader, Options{Group: group}))
+		if err := newElector(t, b, Options{Group: group}).Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Thousands of groups of a process that starts, on a store that is far away: they
+// are not added one after the other, and no group twice at a time.
+func TestManyGroupsAreAddedAtATime(t *testing.T) {
+	bubble(t, func(t *testing.T, s *fakeStore, leader *Backend) {
+		const groups = 160
+		for i := range groups {
+			lead(t, newElector(t, leader, Options{Group: fmt.Sprint("group-", i)}))
+		}
+		synctest.Wait() // who leads watches too
+		var mu sync.Mutex
+		busy, most := map[string]bool{}, 0
+		s.set(func() {
+			s.onAdd = func(group string) error {
+				mu.Lock()
+				if busy[group] {
+					t.Errorf("%s is added twice at a time", group)
+				}
+				busy[group] = true
+				most = max(most, len(busy))
+				mu.Unlock()
+				time.Sleep(time.Second)
+				mu.Lock()
+				delete(busy, group)
+				mu.Unlock()
+				return nil
+			}
+		})
+		b := newFake(t, s)
+		begin := time.Now()
+		for i := range groups {
+			if err := newElector(t, b, Options{Group: fmt.Sprint("group-", i)}).Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for b.Stats().Watched < groups && time.Since(begin) < groups*time.Second {
+			time.Sleep(time.Second)
+		}
+		if took := time.Since(begin); took > groups/4*time.Second {
+			t.Errorf("all are watched after %v, and each took a second", took)
+		}
+		if most > watchLanes {
+			t.Errorf("%d were added at a time", most)
+		}
+		if err := b.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// opener is a driver whose Watch takes a while, and fails as often as it is told.
+type opener struct {
+	pushing
+	calls    atomic.Int32
+	failures int32
+	sink     driver.Sink
+}
+
+func (o *opener) Watch(ctx context.Context, sink driver.Sink) (driver.Subscription, error) {
+	n := o.calls.Add(1)
+	time.Sleep(5 * time.Second)
+	if n <= o.failures {
+		return nil, errors.New("not now")
+	}
+	o.sink = sink
+	return o.pushing.Watch(ctx, sink)
+}
+
+func newOpener(t *testing.T, s *fakeStore, failures int32) (*opener, *Backend) {
+	t.Helper()
+	o := &opener{pushing: pushing{&fakeDriver{s: s, done: make(chan struct{})}}, failures: failures}
+	b, err := NewBackend(o, fakeInfo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o, b
+}
+
+// However many groups ask for it: one of them opens the subscription, and the next
+// one if that has failed.
+func TestOneOpensTheSubscription(t *testing.T) {
+	bubble(t, func(t *testing.T, s *fakeStore, leader *Backend) {
+		const groups = 40
+		o, b := newOpener(t, s, 2)
+		follow(t, leader, b, groups)
+		time.Sleep(time.Minute)
+		if n := b.Stats().Watched; n != groups {
+			t.Errorf("%d of %d groups are watched", n, groups)
+		}
+		if n := o.calls.Load(); n != 3 {
+			t.Errorf("the subscription was opened %d times; the first two failed", n)
+		}
+		if err := b.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A subscription that opens too late is closed again.
+func TestSubscriptionAfterClose(t *testing.T) {
+	bubble(t, func(t *testing.T, s *fakeStore, leader *Backend) {
+		o, b := newOpener(t, s, 0)
+		follow(t, leader, b, 40)
+		time.Sleep(4500 * time.Millisecond)
+		if err := b.Close(t.Context()); err != nil { // waits no longer than a second for what hangs
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		if o.calls.Load() != 1 || o.sink == nil {
+			t.Fatalf("the subscription was opened %d times", o.calls.Load())
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if _, open := s.sinks[o.sink]; open {
+			t.Error("it is still open")
 		}
 	})
 }
