@@ -101,7 +101,9 @@ func (b *Bench) scale(ctx context.Context, s *store.Server, n int, row *measure.
 		}
 		processes = append(processes, follower)
 	}
-	sleep(ctx, set.TTL/2) // the first renewal may make sure of more than later ones
+	// The first renewal may make sure of more than later ones, and followers ask once
+	// more when their watches are in force.
+	sleep(ctx, set.TTL)
 	if err := b.steady(ctx, s, n, processes, put); err != nil {
 		return err
 	}
