@@ -94,16 +94,22 @@ func TestAWakeUpDuringTheFirstAttempt(t *testing.T) {
 	})
 }
 
-// follow lets leader lead many groups that b follows.
-func follow(t *testing.T, leader, b *Backend, groups int) {
+// startMany starts an elector of b for each of many groups.
+func startMany(t *testing.T, b *Backend, groups int) {
 	t.Helper()
 	for i := range groups {
-		group := fmt.Sprint("group-", i)
-		lead(t, newElector(t, leader, Options{Group: group}))
-		if err := newElector(t, b, Options{Group: group}).Start(t.Context()); err != nil {
+		if err := newElector(t, b, Options{Group: fmt.Sprint("group-", i)}).Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// follow lets leader lead many groups that b follows.
+func follow(t *testing.T, leader, b *Backend, groups int) {
+	t.Helper()
+	startMany(t, leader, groups)
+	synctest.Wait()
+	startMany(t, b, groups)
 }
 
 // Thousands of groups of a process that starts, on a store that is far away: they
@@ -111,9 +117,7 @@ func follow(t *testing.T, leader, b *Backend, groups int) {
 func TestManyGroupsAreAddedAtATime(t *testing.T) {
 	bubble(t, func(t *testing.T, s *fakeStore, leader *Backend) {
 		const groups = 160
-		for i := range groups {
-			lead(t, newElector(t, leader, Options{Group: fmt.Sprint("group-", i)}))
-		}
+		startMany(t, leader, groups)
 		synctest.Wait() // who leads watches too
 		var mu sync.Mutex
 		busy, most := map[string]bool{}, 0
@@ -135,11 +139,7 @@ func TestManyGroupsAreAddedAtATime(t *testing.T) {
 		})
 		b := newFake(t, s)
 		begin := time.Now()
-		for i := range groups {
-			if err := newElector(t, b, Options{Group: fmt.Sprint("group-", i)}).Start(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
+		startMany(t, b, groups)
 		for b.Stats().Watched < groups && time.Since(begin) < groups*time.Second {
 			time.Sleep(time.Second)
 		}

@@ -3,14 +3,9 @@ package rival
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
-	"github.com/multilock/multilock-go/backends/consul"
-	"github.com/multilock/multilock-go/backends/postgres"
-	"github.com/multilock/multilock-go/backends/redis"
-	"github.com/multilock/multilock-go/backends/zookeeper"
 	"github.com/multilock/multilock-go/core/driver"
 )
 
@@ -20,45 +15,20 @@ func driverAlone() Rival {
 	return Rival{
 		Library: "the driver alone", Floor: true,
 		Note: "a floor, not a library: the requests of MultiLock without its elector; no renewal, no deadline, no events, no work that ends with its term, no call that can be given up, no retry",
-		Connect: func(_ context.Context, s Setting) (Client, error) {
-			d, err := openDriver(s)
+		Connect: func(ctx context.Context, s Setting) (Client, error) {
+			b, err := Open(ctx, s)
 			if err != nil {
 				return nil, err
 			}
-			return &aloneClient{driver: d, ttl: s.TTL, wakes: make(map[string]chan struct{})}, nil
+			return &aloneClient{multiLockClient: multiLockClient{b, s.TTL}, driver: b.Driver(), wakes: make(map[string]chan struct{})}, nil
 		},
 	}
 }
 
-func openDriver(s Setting) (d driver.Driver, err error) {
-	switch s.Store {
-	case "consul":
-		var o consul.Options
-		if o, err = consul.ParseURL(s.URL); err == nil {
-			d, _, err = consul.NewDriver(o)
-		}
-	case "postgres":
-		var o postgres.Options
-		if o, err = postgres.ParseURL(s.URL); err == nil {
-			d, _, err = postgres.NewDriver(o)
-		}
-	case "redis":
-		var o redis.Options
-		if o, err = redis.ParseURL(s.URL); err == nil {
-			d, _, err = redis.NewDriver(o)
-		}
-	case "zookeeper":
-		d, _, err = zookeeper.NewDriver(zookeeper.Options{Servers: []string{address(s.URL)}, SessionTimeout: s.TTL})
-	default:
-		err = fmt.Errorf("there is no driver to measure for %s", s.Store)
-	}
-	return d, err
-}
-
 // aloneClient is a driver and whom its wake-ups reach.
 type aloneClient struct {
+	multiLockClient
 	driver driver.Driver
-	ttl    time.Duration
 
 	watching sync.Mutex // held while a watch is asked for
 	sub      driver.Subscription
@@ -66,8 +36,6 @@ type aloneClient struct {
 	mu    sync.Mutex
 	wakes map[string]chan struct{} // by group; each holds one
 }
-
-func (c *aloneClient) Close() { _ = c.driver.Close() } // what was not resigned runs out
 
 func (c *aloneClient) Candidate(group, name string) (Candidate, error) {
 	return &aloneCandidate{client: c, group: group, name: name}, nil
@@ -149,24 +117,19 @@ func (c *aloneCandidate) Lead(ctx context.Context) error {
 		if err == nil || !errors.As(err, &held) && !errors.Is(err, driver.ErrNotApplied) {
 			return err
 		}
-		again := time.NewTimer(c.client.ttl)
-		if held == nil {
-			again.Reset(time.Millisecond)
-		}
 		wake, err := c.client.watch(ctx, c.group)
 		if err != nil {
-			again.Stop()
 			return err
+		}
+		again := c.client.ttl
+		if held == nil {
+			again = time.Millisecond
 		}
 		select {
 		case <-wake:
-		case <-again.C:
+		case <-time.After(again):
 		case <-ctx.Done():
-			err = ctx.Err()
-		}
-		again.Stop()
-		if err != nil {
-			return err
+			return ctx.Err()
 		}
 	}
 }
