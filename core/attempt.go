@@ -9,63 +9,115 @@ import (
 	"github.com/multilock/multilock-go/core/internal/seam"
 )
 
-// attempt sends one acquire and waits for its answer, its time limit, or giveUp.
-func (r *run) attempt(c *candidate, giveUp <-chan struct{}) *acquireCall {
+// try is one attempt under way.
+type try struct {
+	r      *run
+	c      *candidate
+	fresh  bool   // nothing was sent with the nonce before
+	stored uint64 // the version of the metadata that the store will have
+	start  time.Time
+	a      *acquireCall
+	call   *call
+	then   func(*acquireCall) // gets the outcome, in a goroutine that it may keep
+}
+
+// newTry prepares an attempt with the nonce of c.
+func (r *run) newTry(c *candidate, then func(*acquireCall)) *try {
 	e := r.e
 	meta := e.meta.Load()
+	x := &try{r: r, c: c, then: then}
 	e.mu.Lock()
-	fresh := !c.sent
+	x.fresh = !c.sent
 	c.sent = true
-	if fresh {
+	if x.fresh {
 		c.meta = meta.version
 	}
-	stored := c.meta
+	x.stored = c.meta
 	e.lastTry = time.Now()
 	e.mu.Unlock()
-	start := time.Now()
-	a := &acquireCall{fresh: fresh, start: start, req: driver.AcquireRequest{
+	x.start = time.Now()
+	x.a = &acquireCall{fresh: x.fresh, start: x.start, req: driver.AcquireRequest{
 		Group: e.o.Group, Participant: e.o.ParticipantID, Nonce: c.nonce,
 		TTL: e.o.HeartbeatTimeout, Metadata: meta.m,
 	}}
-	call := newCall(e.o.LockTimeout, func(ctx context.Context) { e.b.acquireOne(ctx, a) })
-	call.acquire = a
-	call.late = func() {
-		if a.err == nil {
-			e.lateGrant(c, a)
+	x.call = newCall(e.o.LockTimeout, func(ctx context.Context) { e.b.acquireOne(ctx, x.a) })
+	x.call.acquire = x.a
+	x.call.then = x.ended
+	x.call.late = func() {
+		if x.a.err == nil {
+			e.lateGrant(c, x.a)
 		}
 	}
-	forget := func() { // nothing of this nonce can be, or become, executed
-		if fresh {
-			e.mu.Lock()
-			c.sent = false
-			e.mu.Unlock()
-		}
+	return x
+}
+
+// send makes the attempt in the goroutine of one of the hands.
+func (x *try) send() {
+	if err := x.r.e.b.calls.perform(x.call, false); err != nil {
+		x.refused(err)
 	}
-	unsent := func(err error) *acquireCall {
-		forget()
-		return &acquireCall{req: a.req, start: start, err: err}
+}
+
+// submit has the attempt made by another goroutine.
+func (x *try) submit() {
+	if err := x.r.e.b.calls.submit(x.call, false); err != nil {
+		x.refused(err)
 	}
-	if err := e.b.calls.submit(call, false); err != nil {
-		return unsent(err)
+}
+
+// giveUp ends the attempt, if it is not over, with errAbandoned.
+func (x *try) giveUp() { x.r.e.b.calls.giveUp(x.call) }
+
+// forget notes that nothing of this nonce can be, or become, executed.
+func (x *try) forget() {
+	if x.fresh {
+		x.r.e.mu.Lock()
+		x.c.sent = false
+		x.r.e.mu.Unlock()
 	}
-	select {
-	case <-call.done:
-	case <-giveUp:
-		if call.giveUp() {
-			return unsent(errAbandoned)
-		}
-		return &acquireCall{req: a.req, start: start, err: errAbandoned}
-	}
-	if !call.answered() {
-		return &acquireCall{req: a.req, start: start, err: errAbandoned}
+}
+
+func (x *try) refused(err error) {
+	x.forget()
+	x.then(x.without(err))
+}
+
+// without is the outcome of an attempt that has no answer. What was given up may
+// still write its own.
+func (x *try) without(err error) *acquireCall {
+	return &acquireCall{req: x.a.req, start: x.start, err: err}
+}
+
+func (x *try) ended() {
+	switch x.call.outcome() {
+	case callUnsent:
+		x.refused(errAbandoned)
+		return
+	case callGivenUp:
+		x.then(x.without(errAbandoned))
+		return
 	}
 	switch {
-	case a.err == nil:
-		e.metadataSent(stored)
-	case errors.Is(a.err, driver.ErrNotApplied):
-		forget()
+	case x.a.err == nil:
+		x.r.e.metadataSent(x.stored)
+	case errors.Is(x.a.err, driver.ErrNotApplied):
+		x.forget()
 	}
-	return a
+	x.then(x.a)
+}
+
+// attempt makes one attempt and waits for its answer, its time limit, or giveUp.
+func (r *run) attempt(c *candidate, giveUp <-chan struct{}) *acquireCall {
+	ended := make(chan *acquireCall, 1)
+	x := r.newTry(c, func(a *acquireCall) { ended <- a })
+	x.submit()
+	select {
+	case a := <-ended:
+		return a
+	case <-giveUp:
+		x.giveUp()
+		return <-ended
+	}
 }
 
 // settle makes sure that an attempt without a certain answer leaves no term
@@ -86,7 +138,10 @@ func (r *run) settle(c *candidate) {
 		a := r.attempt(c, limit)
 		t.Stop()
 		if a.err == nil {
-			_ = e.b.resign(Term{Group: e.o.Group, Participant: e.o.ParticipantID, Token: a.grant.Token, Nonce: c.nonce}, e.o.LockTimeout, time.Duration(by-e.b.clock.Now().Mono), e)
+			t := Term{Group: e.o.Group, Participant: e.o.ParticipantID, Token: a.grant.Token, Nonce: c.nonce}
+			e.b.hands.await(func(over func()) {
+				e.b.resign(t, e.o.LockTimeout, time.Duration(by-e.b.clock.Now().Mono), e, func(error) { over() })
+			})
 			break
 		}
 		if certain(a.err) {

@@ -160,17 +160,18 @@ func ask[T any](ctx context.Context, b *Backend, limit time.Duration, do func(ct
 		v   T
 		err error
 	}
-	c := newCall(limit, func(ctx context.Context) { answer.v, answer.err = do(ctx) })
+	c, done := newCall(limit, func(ctx context.Context) { answer.v, answer.err = do(ctx) }), make(chan struct{})
+	c.then = func() { close(done) }
 	if err := b.calls.submit(c, true); err != nil {
 		return none, err
 	}
 	select {
-	case <-c.done:
+	case <-done:
 	case <-ctx.Done():
-		c.giveUp()
+		b.calls.giveUp(c)
 		return none, context.Cause(ctx)
 	}
-	if !c.answered() {
+	if c.outcome() != callDone {
 		return none, errAbandoned
 	}
 	if answer.err != nil {

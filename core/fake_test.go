@@ -242,7 +242,11 @@ func (x *fakeSub) Add(_ context.Context, group string) error {
 	}
 	x.s.mu.Lock()
 	defer x.s.mu.Unlock()
-	x.s.sinks[x.sink][group] = true
+	groups := x.s.sinks[x.sink]
+	if groups == nil { // closed
+		return ErrClosed
+	}
+	groups[group] = true
 	return nil
 }
 

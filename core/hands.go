@@ -1,29 +1,29 @@
 package multilock
 
 import (
+	"slices"
 	"sync"
 	"time"
-
-	"github.com/multilock/multilock-go/core/internal/clock"
 )
 
 // hands runs short jobs in goroutines that it uses again. A new goroutine begins
 // with a small stack, which grows, by copying, in nearly every driver call: that
 // was a quarter of the processor time of an acquisition and a resignation.
 //
-// A goroutine that has had nothing to do for idleFor ends: a Backend at rest has
-// none.
+// A goroutine that has had nothing to do for idleFor ends, at the latest after
+// twice that: a Backend at rest has none.
 type hands struct {
 	b *Backend
 
 	mu     sync.Mutex
 	idle   []*hand // the one used last at the end
 	closed bool
+	sweeps alarm
 }
 
 type hand struct {
-	jobs  chan func() // holds one; nil ends the goroutine
-	timer clock.Timer
+	jobs chan func() // holds one; nil ends the goroutine
+	seen bool        // waiting, by the last sweep
 }
 
 const (
@@ -47,6 +47,20 @@ func (h *hands) run(f func()) {
 	go h.work(f)
 }
 
+// runAll runs each of jobs in a goroutine.
+func (h *hands) runAll(jobs []func()) {
+	for _, f := range jobs {
+		h.run(f)
+	}
+}
+
+// await runs f in a goroutine and waits until it, or what follows it, calls over.
+func (h *hands) await(f func(over func())) {
+	done := make(chan struct{})
+	h.run(func() { f(func() { close(done) }) })
+	<-done
+}
+
 func (h *hands) work(f func()) {
 	x := &hand{jobs: make(chan func(), 1)}
 	for f != nil {
@@ -62,29 +76,35 @@ func (h *hands) next(x *hand) func() {
 		h.mu.Unlock()
 		return nil
 	}
+	x.seen = false
 	h.idle = append(h.idle, x)
-	h.mu.Unlock()
-	if x.timer == nil {
-		x.timer = h.b.clock.AfterFunc(idleFor, func() { h.dismiss(x) })
-	} else {
-		x.timer.Reset(idleFor)
+	if h.sweeps.at == 0 {
+		h.sweepLater()
 	}
-	f := <-x.jobs
-	x.timer.Stop()
-	return f
+	h.mu.Unlock()
+	return <-x.jobs
 }
 
-// dismiss ends x if it waits. A timer that was stopped too late may dismiss it
-// before its time, which costs a new goroutine.
-func (h *hands) dismiss(x *hand) {
+func (h *hands) sweepLater() {
+	c := h.b.clock
+	h.sweeps.set(c, c.Now().Mono+int64(idleFor), h.sweep)
+}
+
+// sweep ends those that have waited since the last one.
+func (h *hands) sweep() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for i, y := range h.idle {
-		if y == x {
-			h.idle = append(h.idle[:i], h.idle[i+1:]...)
+	h.sweeps.rung()
+	h.idle = slices.DeleteFunc(h.idle, func(x *hand) bool {
+		if x.seen {
 			x.jobs <- nil
-			return
 		}
+		was := x.seen
+		x.seen = true
+		return was
+	})
+	if len(h.idle) > 0 {
+		h.sweepLater()
 	}
 }
 

@@ -56,9 +56,9 @@ func TestHandsNeverWait(t *testing.T) {
 		if n := len(h.waiting()); done.Load() != 3*maxIdle || n != maxIdle {
 			t.Errorf("%d jobs done, %d goroutines wait, want %d", done.Load(), n, maxIdle)
 		}
-		time.Sleep(idleFor)
+		time.Sleep(2 * idleFor)
 		if n := len(h.waiting()); n != 0 {
-			t.Errorf("%d goroutines wait after %v", n, idleFor)
+			t.Errorf("%d goroutines wait after %v", n, 2*idleFor)
 		}
 		h.run(func() { done.Add(1) })
 		if n := len(h.waiting()); n != 1 {

@@ -37,15 +37,11 @@ func (e *Elector) Run(ctx context.Context, work func(ctx context.Context, term T
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	var r *run
-	var err error
-	aside(func() { r, err = e.begin(&run{ctx: ctx}) })
-	if err != nil {
-		return err
+	r := &run{e: e, ctx: ctx} // it begins with its campaign, on another stack than this
+	err := r.loop(work)
+	if r.begun {
+		r.finish(err)
 	}
-	defer context.AfterFunc(ctx, func() { r.stop(context.Cause(ctx), e.o.DrainTimeout) })()
-	err = r.loop(work)
-	r.finish(err)
 	return err
 }
 
@@ -147,22 +143,33 @@ func (r *run) wait(ctx context.Context, _ Term) error {
 	return nil
 }
 
-// begin makes r the elector's run.
+// begin makes r the elector's run. The end of its context, if it has one, stops it.
 func (e *Elector) begin(r *run) (*run, error) {
 	r.e = e
 	r.wake = make(chan struct{}, 1)
 	r.stopping, r.done = make(chan struct{}), make(chan struct{})
+	if err := e.occupy(r); err != nil {
+		return nil, err
+	}
+	r.begun = true
+	if r.ctx.Done() != nil {
+		r.unhook = context.AfterFunc(r.ctx, func() { r.stop(context.Cause(r.ctx), e.o.DrainTimeout) })
+	}
+	return r, nil
+}
+
+func (e *Elector) occupy(r *run) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.run != nil {
-		return nil, ErrRunning
+		return ErrRunning
 	}
 	if !e.b.remember(e) {
-		return nil, e.b.wrap("start", e.o.Group, ErrClosed)
+		return e.b.wrap("start", e.o.Group, ErrClosed)
 	}
 	e.run = r
 	e.lastErr, e.workErr = nil, nil
-	return r, nil
+	return nil
 }
 
 // Stop ends Run, Start or a term won by TryAcquire, in order: IsLeader turns
@@ -326,16 +333,6 @@ func (e *Elector) TryAcquire(ctx context.Context) (bool, error) {
 	}
 }
 
-// watchLater asks for wake-ups unless the run is over.
-func (r *run) watchLater() {
-	r.e.mu.Lock()
-	defer r.e.mu.Unlock()
-	if r.e.run == r {
-		r.e.b.watch.join(r)
-		r.e.b.watch.ask(r.group())
-	}
-}
-
 // tryOnce is TryAcquire on a stopped elector.
 func (e *Elector) tryOnce(ctx context.Context) (bool, error) {
 	r, err := e.begin(&run{ctx: context.Background(), manual: true})
@@ -346,13 +343,8 @@ func (e *Elector) tryOnce(ctx context.Context) (bool, error) {
 	a := r.attempt(c, ctx.Done())
 	e.noteAttempt(a)
 	if a.err == nil {
-		if l := r.won(c, a); l != nil {
-			r.attempted.Store(true)
-			e.b.hands.run(func() {
-				err, _ := r.perform(l, r.wait)
-				r.finish(err)
-			})
-			return true, nil
+		if r.won(c, a) != nil {
+			return true, nil // endManual ends the run with it
 		}
 		r.finish(ErrExpired)
 		return false, ErrExpired

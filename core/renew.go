@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/multilock/multilock-go/core/driver"
-	"github.com/multilock/multilock-go/core/internal/clock"
 	"github.com/multilock/multilock-go/core/internal/seam"
 )
 
@@ -23,13 +22,12 @@ import (
 type renewer struct {
 	b *Backend
 
-	mu     sync.Mutex
-	terms  dueHeap
-	byID   map[termID]*live
-	timer  clock.Timer
-	wakeAt int64
-	look   time.Duration // how often all terms are looked at
-	most   int           // entries of a batch; halved when a whole batch fails
+	mu    sync.Mutex
+	terms dueHeap
+	byID  map[termID]*live
+	ticks alarm
+	look  time.Duration // how often all terms are looked at
+	most  int           // entries of a batch; halved when a whole batch fails
 }
 
 type termID struct {
@@ -63,7 +61,11 @@ func (r *renewer) add(l *live, delay time.Duration) {
 	}
 	r.byID[termID{l.term.Group, l.term.Nonce}] = l
 	heap.Push(&r.terms, l)
-	r.arm()
+	if l.run.manual {
+		r.arm(min(l.left(), watchDelay))
+	} else {
+		r.arm(l.left())
+	}
 }
 
 // remove forgets l.
@@ -76,10 +78,6 @@ func (r *renewer) remove(l *live) {
 	l.queued = false
 	heap.Remove(&r.terms, l.index)
 	delete(r.byID, termID{l.term.Group, l.term.Nonce})
-	if len(r.terms) == 0 && r.timer != nil {
-		r.timer.Stop()
-		r.wakeAt = never
-	}
 }
 
 func (r *renewer) find(group string, n driver.Nonce) *live {
@@ -94,23 +92,15 @@ func (r *renewer) count() int {
 	return len(r.terms)
 }
 
-// arm sets the timer for the next send, or for the next look at all terms:
-// timers stand still while a machine is suspended, and a short one is late by
-// little after it resumes. The lock is held.
-func (r *renewer) arm() {
+// arm has the terms looked at in time for the next send, for a deadline that is
+// left away, and regularly: timers stand still while a machine is suspended, and a
+// short one is late by little after it resumes. The lock is held.
+func (r *renewer) arm(left time.Duration) {
 	if len(r.terms) == 0 {
 		return
 	}
 	now := r.b.clock.Now().Mono
-	at := min(r.terms[0].due, now+int64(r.look))
-	if r.timer == nil {
-		r.timer = r.b.clock.AfterFunc(time.Duration(max(0, at-now)), r.tick)
-	} else if at < r.wakeAt || r.wakeAt <= now {
-		r.timer.Reset(time.Duration(max(0, at-now)))
-	} else {
-		return
-	}
-	r.wakeAt = at
+	r.ticks.set(r.b.clock, min(r.terms[0].due, now+int64(min(left, r.look))), r.tick)
 }
 
 // renewal is one entry of a batch.
@@ -121,18 +111,27 @@ type renewal struct {
 	meta uint64
 }
 
-// tick looks at all terms and sends what is due.
+// tick looks at all terms, ends those whose deadline has passed, and sends what is
+// due.
 func (r *renewer) tick() {
 	r.mu.Lock()
+	r.ticks.rung()
 	all := append(make([]*live, 0, len(r.terms)), r.terms...)
 	r.mu.Unlock()
+	soonest := time.Duration(never)
 	for _, l := range all { // without the lock: a term found over removes itself
-		l.alive()
+		if l.alive() {
+			left := l.left()
+			if left <= 0 { // by a look that was later
+				left = time.Millisecond
+			}
+			soonest = min(soonest, left)
+			l.watch()
+		}
 	}
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.wakeAt = 0
 	now := r.b.clock.Now().Mono
 	for _, l := range all {
 		if l.queued && l.due > now && l.inflight == 0 && l.fails == 0 && l.late() {
@@ -148,7 +147,27 @@ func (r *renewer) tick() {
 		}
 		r.send(due, now)
 	}
-	r.arm()
+	r.arm(soonest)
+}
+
+// watchDelay is how long a term of TryAcquire lasts at most before its wake-ups are
+// asked for: for one that is given back at once that would only be work.
+const watchDelay = 100 * time.Millisecond
+
+// watch asks for wake-ups, unless they come or were asked for already: a store that
+// ends a term by itself tells of it in this way. It is called in one of the hands,
+// or by the first tick.
+func (l *live) watch() {
+	if !l.watching.CompareAndSwap(false, true) {
+		return
+	}
+	r := l.run
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	if r.e.run == r {
+		r.e.b.watch.join(r)
+		r.e.b.watch.ask(r.group())
+	}
 }
 
 // aligned reports whether l is old enough to ride on a batch that leaves now, so
@@ -197,7 +216,7 @@ func (r *renewer) send(due []*live, now int64) {
 		}
 		s := &sending{r: r, batch: batch, answered: make([]bool, len(batch))}
 		c := newCall(limit, s.do)
-		c.after = s.settle
+		c.then = s.settle
 		if err := r.b.renewals.submit(c, false); err != nil {
 			for _, x := range batch {
 				x.l.inflight--
@@ -299,16 +318,18 @@ func (r *renewer) answer(x renewal, t0 instant, start time.Time, res driver.Rene
 	r.mu.Lock()
 	l.inflight--
 	now := r.b.clock.Now().Mono
+	deadline := time.Duration(never)
 	switch bel := l.believed.Load(); {
 	case !l.queued || bel.over != nil:
 	case res.Err == nil:
 		l.fails = 0
 		r.schedule(l, max(now, bel.at.Mono+int64(l.heartbeat())))
+		deadline = l.left()
 	default:
 		l.fails++
 		r.schedule(l, min(l.due, now+int64(r.backoff(l))))
 	}
-	r.arm()
+	r.arm(deadline)
 	r.mu.Unlock()
 	l.e.renewed(l, start, left, res.Err)
 }

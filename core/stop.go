@@ -6,17 +6,15 @@ import (
 	"time"
 )
 
-// watchDelay is how long a term of TryAcquire lasts before a watch is asked for.
-const watchDelay = 100 * time.Millisecond
-
 // perform runs the work of a term in the calling goroutine. It reports whether
 // the run is over, and its error then.
 func (r *run) perform(l *live, work func(context.Context, Term) error) (err error, over bool) {
-	// A store that ends a term by itself tells of it in the way of wake-ups.
-	if !r.manual {
-		r.e.b.watch.ask(r.group())
-	} else { // for a term that is given back at once it would only be work
-		defer r.e.b.clock.AfterFunc(min(watchDelay, l.heartbeat()), r.watchLater).Stop()
+	var own bool
+	// Not on this stack, which a follower keeps, and which would grow here first.
+	finished := func() {
+		r.e.b.hands.await(func(over func()) {
+			r.workDone(l, func(ended bool) { own = ended; over() })
+		})
 	}
 	returned := false
 	defer func() {
@@ -24,23 +22,12 @@ func (r *run) perform(l *live, work func(context.Context, Term) error) (err erro
 			return
 		}
 		// a panic, or runtime.Goexit: give the term back and let it go on
-		r.workDone(l)
+		finished()
 		r.finish(errPanic)
 	}()
 	err = work(l.ctx, l.term)
 	returned = true
-	var own bool
-	if r.manual { // in a goroutine that is used again already
-		own = r.workDone(l)
-	} else {
-		// Not on this stack, which a follower keeps, and which would grow here first.
-		done := make(chan struct{})
-		r.e.b.hands.run(func() {
-			defer close(done)
-			own = r.workDone(l)
-		})
-		<-done
-	}
+	finished()
 
 	e := r.e
 	e.mu.Lock()
@@ -59,16 +46,32 @@ func (r *run) perform(l *live, work func(context.Context, Term) error) (err erro
 	case stopped != nil:
 		return stopped, true
 	default:
-		return cause, r.manual
+		return cause, false
 	}
 }
 
 var errPanic = errors.New("multilock: the work panicked")
 
+// endManual ends a term of TryAcquire, whose work is to wait for its end, when it
+// was told to end.
+func (r *run) endManual(l *live) {
+	_ = r.wait(l.ctx, l.term) // only the delay of its drain is left
+	r.workDone(l, func(bool) {
+		e := r.e
+		e.mu.Lock()
+		cause := r.stopCause
+		if cause == nil {
+			cause = l.cause
+		}
+		e.mu.Unlock()
+		r.finish(cause)
+	})
+}
+
 // workDone ends the term after its work has returned: in order, and by handing
-// it over, if it is still ours. It reports whether the work's return was what
-// ended it.
-func (r *run) workDone(l *live) bool {
+// it over, if it is still ours. It is called in one of the hands, and then when the
+// term was given back, with whether the work's return was what ended it.
+func (r *run) workDone(l *live, then func(own bool)) {
 	e := r.e
 	e.mu.Lock()
 	close(l.work)
@@ -78,8 +81,7 @@ func (r *run) workDone(l *live) bool {
 	e.mu.Unlock()
 	l.alive() // an end that nobody has looked at yet comes first
 	own := e.stepDown(l, ErrWorkDone)
-	r.resign(l)
-	return own
+	r.resign(l, func() { then(own) })
 }
 
 // stepDown is the first half of a planned end: tell, then cancel. Renewing goes
@@ -96,9 +98,19 @@ func (e *Elector) stepDown(l *live, cause error) bool {
 	l.leading, l.cause = false, cause
 	e.current.CompareAndSwap(l, nil)
 	e.publish(Change{Kind: Lost, Term: l.term, Cause: cause})
-	l.cancel(cause)
+	l.tell(cause)
 	e.mu.Unlock()
 	return true
+}
+
+// tell ends the context of the work; the elector's lock is held. Who leads by
+// TryAcquire has no work and no goroutine: what is to be done begins here.
+func (l *live) tell(cause error) {
+	l.cancel(cause)
+	if l.run.manual && l.announced() && !l.told {
+		l.told = true
+		l.e.b.hands.run(func() { l.run.endManual(l) })
+	}
 }
 
 // drain limits how long a term that was told to end is kept alive for its work.
@@ -170,7 +182,7 @@ func (e *Elector) ended(l *live, cause error) {
 		e.overrunLocked(l, cause)
 	}
 	// under the lock: whoever finds l.over set finds the context ended too
-	l.cancel(cause)
+	l.tell(cause)
 	e.mu.Unlock()
 	l.run.signal()
 }
@@ -195,93 +207,6 @@ func (e *Elector) overrunLocked(l *live, cause error) {
 	}
 }
 
-// resign is the second half of a planned end: believe no more, then let go. Of a
-// term that ended otherwise it is one attempt; the store may still hold it.
-func (r *run) resign(l *live) {
-	e := r.e
-	lease := l.left()
-	planned := l.end(errOver) // renewing stops with it
-	e.mu.Lock()
-	lost, drainBy := l.lost, l.drainBy
-	if r.drainBy != 0 && (drainBy == 0 || r.drainBy < drainBy) {
-		drainBy = r.drainBy
-	}
-	if l.drainTimer != nil {
-		l.drainTimer.Stop()
-	}
-	e.mu.Unlock()
-	var err error
-	if !lost {
-		limit, within := e.o.LockTimeout, time.Duration(0) // one attempt
-		if planned {
-			within = lease + e.o.Margin // after that there is nothing to hand over
-		}
-		if drainBy != 0 {
-			left := time.Duration(drainBy - e.b.clock.Now().Mono)
-			limit, within = min(limit, max(left, minHedge)), min(within, left)
-		}
-		err = e.b.resign(l.term, limit, within, e)
-	}
-	e.mu.Lock()
-	if planned && err != nil {
-		r.resignErr = err
-	}
-	l.resignErr = err
-	if r.term == l {
-		r.term = nil
-		if e.observed.Token == l.term.Token {
-			e.observed = Record{}
-		}
-	}
-	e.mu.Unlock()
-	close(l.gone)
-}
-
-// errOver ends a term that is about to be resigned.
-var errOver = errors.New("multilock: the term is over")
-
-// resign sends a Resign, and again without a certain answer, for as long as
-// within; at least once.
-func (b *Backend) resign(t Term, limit, within time.Duration, e *Elector) error {
-	start := b.clock.Now().Mono
-	for fails := 1; ; fails++ {
-		left := within - time.Duration(b.clock.Now().Mono-start)
-		one := limit
-		if left > 0 { // one lost packet must not eat all the time there is
-			one = min(limit, max(left/3, minHedge))
-		}
-		sent := time.Now()
-		b.stats.resigns.Add(1)
-		_, err := ask(context.Background(), b, one, func(ctx context.Context) (struct{}, error) { return struct{}{}, b.drv.Resign(ctx, t) })
-		e.observe(Observation{Op: "resign", Token: t.Token, Start: sent, Duration: time.Since(sent), Err: err})
-		if err == nil || errors.Is(err, ErrLost) {
-			return nil // over either way: an earlier send may have done it
-		}
-		left = within - time.Duration(b.clock.Now().Mono-start)
-		if left <= 0 || errors.Is(err, ErrClosed) {
-			return b.wrap("resign", t.Group, err)
-		}
-		b.pause(min(time.Duration(fails)*5*time.Millisecond, left))
-	}
-}
-
-// resignLater sends one Resign for a term that nobody waits for.
-func (b *Backend) resignLater(t Term, limit time.Duration) {
-	b.stats.resigns.Add(1)
-	c := newCall(limit, func(ctx context.Context) { _ = b.drv.Resign(ctx, t) })
-	_ = b.calls.submit(c, true) // if it cannot be sent, the time-to-live ends the term
-}
-
-// pause sleeps by the backend's clock.
-func (b *Backend) pause(d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	over := make(chan struct{})
-	b.clock.AfterFunc(d, func() { close(over) })
-	<-over
-}
-
 // stop asks a run to end; it does not wait. The first cause and the earliest
 // drain limit count. It returns the term that has to drain, if any.
 func (r *run) stop(cause error, limit time.Duration) *live {
@@ -295,8 +220,11 @@ func (r *run) stop(cause error, limit time.Duration) *live {
 	if r.drainBy == 0 || by < r.drainBy {
 		r.drainBy = by
 	}
-	l := r.term
+	l, t := r.term, r.trying
 	e.mu.Unlock()
+	if t != nil {
+		t.giveUp()
+	}
 	if l != nil {
 		e.stepDown(l, cause)
 		e.drain(l, limit)
@@ -309,6 +237,9 @@ func (r *run) finish(err error) {
 	e := r.e
 	if r.timer != nil {
 		r.timer.Stop()
+	}
+	if r.unhook != nil {
+		r.unhook()
 	}
 	e.mu.Lock()
 	r.endErr = err
@@ -324,7 +255,7 @@ func (r *run) finish(err error) {
 	if errors.Is(err, ErrMisconfigured) {
 		e.lastErr = err
 	}
-	if !r.manual || r.attempted.Load() {
+	if !r.manual || r.led {
 		e.publish(Change{Kind: Stopped, Cause: err})
 		e.events.finish()
 	}

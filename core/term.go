@@ -33,7 +33,7 @@ type live struct {
 	term       Term
 	acquiredAt time.Time
 	believed   atomic.Pointer[belief]
-	timer      clock.Timer // fires at the deadline
+	watching   atomic.Bool // its wake-ups were asked for
 
 	ctx    *termContext
 	cancel context.CancelCauseFunc
@@ -53,6 +53,7 @@ type live struct {
 	// of the elector, under its lock
 	candidate  *candidate
 	leading    bool  // IsLeader may answer for it
+	told       bool  // endManual was begun
 	over       bool  // the belief is over and that was told
 	lost       bool  // the store said so: there is nothing left to resign
 	cause      error // why it was told to end
@@ -70,9 +71,7 @@ func newLive(r *run, term Term, g driver.Grant, t0 instant) *live {
 		work: make(chan struct{}), drainOut: make(chan struct{}), gone: make(chan struct{})}
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.ctx))
 	l.ctx, l.cancel = &termContext{Context: ctx, l: l}, cancel
-	l.timer = l.e.b.clock.AfterFunc(MaxTTL, l.look) // set for good once l is whole
 	l.believed.Store(l.belief(t0, g.Granted))
-	l.timer.Reset(max(0, l.left()))
 	return l
 }
 
@@ -111,13 +110,6 @@ func (l *live) left() time.Duration {
 	return x.left(l.e.b.clock)
 }
 
-// look is run by the deadline's timer and by the renewer's regular check.
-func (l *live) look() {
-	if l.alive() {
-		l.timer.Reset(max(l.left(), time.Millisecond))
-	}
-}
-
 // extend moves the deadline by the answer to a request sent at t0. It reports
 // false if the term was over already.
 func (l *live) extend(t0 instant, granted time.Duration) bool {
@@ -142,7 +134,6 @@ func (l *live) extend(t0 instant, granted time.Duration) bool {
 		// A newer answer counts even if it allows less: it knows what the store
 		// grants by now, e.g. after a session was negotiated anew.
 		if l.believed.CompareAndSwap(old, next) {
-			l.timer.Reset(max(l.left(), 0))
 			l.run.signal()
 			return true
 		}
@@ -166,7 +157,6 @@ func (l *live) endIf(x *belief, cause error) bool {
 	if !l.believed.CompareAndSwap(x, &belief{over: cause, lease: x.at.Mono + x.span + int64(l.e.o.Margin)}) {
 		return false
 	}
-	l.timer.Stop()
 	l.e.b.renewer.remove(l)
 	l.e.ended(l, cause)
 	return true
