@@ -2,6 +2,7 @@ package multilock
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/multilock/multilock-go/core/internal/clock"
@@ -67,6 +68,33 @@ func TestSystemClockHasBootTimeOnLinux(t *testing.T) {
 	if b, _ := (clock.System{}).Boot(); b-a < int64(time.Millisecond) || b-a > int64(time.Minute) {
 		t.Errorf("boot time moved by %v in 2ms", time.Duration(b-a))
 	}
+}
+
+// alive writes the usual case of judge out for the system's clock: both say the
+// same, whatever has passed on the two clocks.
+func TestAliveSaysWhatJudgeSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // time stands still
+		b := newFake(t, newFakeStore())
+		const ms = time.Millisecond
+		passed := []time.Duration{-time.Hour, -6 * ms, -5 * ms, 0, 5 * ms, 6 * ms, 7 * time.Second, 14*time.Second - 1, 14 * time.Second, time.Hour}
+		for _, mono := range passed {
+			for _, wall := range append(passed, mono-5*ms-1, mono-5*ms, mono, mono+5*ms, mono+5*ms+1) {
+				for _, boot := range []time.Duration{0, time.Hour} {
+					l := newTestLive(t, b, 15*time.Second)
+					now := readInstant(b.clock)
+					now.Mono -= int64(mono)
+					now.Wall -= int64(wall)
+					now.boot -= int64(boot)
+					x := l.belief(now, 15*time.Second)
+					l.believed.Store(x)
+					if want, got := x.judge(b.clock) == believed, l.alive(); got != want {
+						t.Errorf("%v by the steady, %v by the wall clock, %v with suspend: alive = %v, judge says %v", mono, wall, boot, got, want)
+					}
+					l.run.finish(nil)
+				}
+			}
+		}
+	})
 }
 
 func BenchmarkIsLeader(b *testing.B) {

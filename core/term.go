@@ -91,7 +91,17 @@ func (l *live) alive() bool {
 	if x.over != nil {
 		return false
 	}
-	switch x.judge(l.e.b.clock) {
+	c := l.e.b.clock
+	if _, ok := c.(clock.System); ok {
+		// What judge nearly always finds, without the seam: IsLeader is asked before
+		// each write, and takes half as long beside time.Now.
+		now := time.Now()
+		m, w := int64(now.Sub(clock.Base))-x.at.Mono, now.UnixNano()-x.at.Wall
+		if d := w - m; m < x.span && w < x.span && -x.tol <= d && d <= x.tol {
+			return true
+		}
+	}
+	switch x.judge(c) {
 	case believed:
 		return true
 	case expired:

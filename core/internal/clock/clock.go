@@ -32,8 +32,8 @@ type Timer interface {
 	Reset(d time.Duration) bool
 }
 
-// base anchors monotonic readings: only differences of them have a meaning.
-var base = time.Now()
+// Base is when [System]'s monotonic readings are 0.
+var Base = time.Now()
 
 // System is the real clock.
 type System struct{}
@@ -41,7 +41,7 @@ type System struct{}
 // Now implements Clock with a single time.Now, which reads both clocks at once.
 func (System) Now() Reading {
 	now := time.Now()
-	return Reading{Mono: int64(now.Sub(base)), Wall: now.UnixNano()}
+	return Reading{Mono: int64(now.Sub(Base)), Wall: now.UnixNano()}
 }
 
 // Boot implements Clock.
