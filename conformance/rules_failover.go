@@ -229,11 +229,14 @@ var failoverRules = []Rule{
 	{
 		ID:       "FAIL-session",
 		Title:    "the leader's session is ended from outside",
-		Promise:  "When the store ends a leader's session, or the user closes the client under it, the leader stops believing no later than its deadline and never beside a successor.",
+		Promise:  "When the store ends a leader's session, or the user closes the client under it, the leader stops believing no later than its deadline and, once the wake-ups that it asks for when it begins are in force, never beside a successor.",
 		Needs:    []Power{PowerSession},
 		expiries: 8,
 		body: func(r *run) {
 			p := r.pair(r.node(), r.node())
+			if _, ok := p.a.b.Driver().(driver.Watcher); ok {
+				r.eventually(r.slack(), "the leader's wake-ups are in force", func() bool { return p.a.b.Stats().Watched > 0 })
+			}
 			r.h.EndSession(r, p.a.raw)
 			p.w.leads(p.first.token, r.recovery(p.b), "somebody leads after the session was ended")
 			p.w.check()

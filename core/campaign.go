@@ -2,7 +2,6 @@ package multilock
 
 import (
 	"errors"
-	"runtime"
 	"time"
 
 	"github.com/multilock/multilock-go/core/driver"
@@ -104,8 +103,7 @@ func (x *campaigning) attempt() {
 		s := x.next(a)
 		x.tell(s)
 		if s.l != nil {
-			runtime.Gosched() // the work first
-			s.l.watch()
+			s.l.watch(true)
 		}
 	})
 	if !r.setTrying(t) { // a stop that came before will not give it up
@@ -199,7 +197,7 @@ func (r *run) untilNext(rec Record) time.Duration {
 	jitter := time.Duration(e.b.clock.Int64N(int64(e.o.Spread) + 1))
 	pushes := e.b.watch.pushes(e.o.Group)
 	if !pushes { // once it does, there is another attempt: this one may have missed something
-		e.b.watch.ask(e.o.Group)
+		e.b.watch.ask(e.o.Group, false)
 	}
 	switch {
 	case info.PollDivisor > 0:

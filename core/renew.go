@@ -126,7 +126,7 @@ func (r *renewer) tick() {
 				left = time.Millisecond
 			}
 			soonest = min(soonest, left)
-			l.watch()
+			l.watch(false)
 		}
 	}
 
@@ -155,18 +155,21 @@ func (r *renewer) tick() {
 const watchDelay = 100 * time.Millisecond
 
 // watch asks for wake-ups, unless they come or were asked for already: a store that
-// ends a term by itself tells of it in this way. It is called in one of the hands,
-// or by the first tick.
-func (l *live) watch() {
+// ends a term by itself tells of it in this way. The one of the hands that has
+// won the term asks at once, and else the first tick.
+func (l *live) watch(atOnce bool) {
 	if !l.watching.CompareAndSwap(false, true) {
 		return
 	}
 	r := l.run
 	r.e.mu.Lock()
-	defer r.e.mu.Unlock()
-	if r.e.run == r {
+	joins := r.e.run == r // or it would never leave
+	if joins {
 		r.e.b.watch.join(r)
-		r.e.b.watch.ask(r.group())
+	}
+	r.e.mu.Unlock()
+	if joins {
+		r.e.b.watch.ask(r.group(), atOnce)
 	}
 }
 

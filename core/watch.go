@@ -77,18 +77,26 @@ func (w *watch) join(r *run) {
 
 // ask asks the store for the wake-ups of a group that a run has joined, unless
 // they come or are asked for already. It is called once per attempt, since an
-// earlier one may have failed, and does not wait.
-func (w *watch) ask(group string) {
+// earlier one may have failed. It does not wait, unless one of the hands asks that
+// has time to do it at once.
+func (w *watch) ask(group string, atOnce bool) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	g := w.groups[group]
-	if g == nil || w.watcher == nil || g.state != watchOff {
+	needed := g != nil && w.watcher != nil && g.state == watchOff
+	if needed {
+		g.state = watchAdding
+	}
+	w.mu.Unlock()
+	if !needed {
 		return
 	}
-	g.state = watchAdding
+	submit := w.lane(group).submit
+	if atOnce {
+		submit = w.lane(group).perform
+	}
 	c := newCall(watchLimit, func(ctx context.Context) { w.added(group, g, w.add(ctx, group)) })
-	if w.lane(group).submit(c, false) != nil {
-		g.state = watchOff
+	if err := submit(c, false); err != nil {
+		w.added(group, g, err)
 	}
 }
 

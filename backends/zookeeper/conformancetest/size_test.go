@@ -104,6 +104,11 @@ func TestManyGroups(t *testing.T) {
 	leader, follower := w.process(groups), w.process(groups)
 	leader.start("lead", func(s multilock.Stats) bool { return s.LiveTerms == groups })
 	follower.start("follow", func(s multilock.Stats) bool { return s.Watched == groups })
+	follower.until("are at rest", func() bool { // each looks once more when its watch is in force
+		made := follower.backend.Stats().Acquires
+		time.Sleep(200 * time.Millisecond)
+		return follower.backend.Stats().Acquires == made
+	})
 
 	leader.sent.take()
 	follower.sent.take()

@@ -187,6 +187,10 @@ func (s *Store) Requests() int64 {
 	return s.calls
 }
 
+// lockDelay is how long nobody gets a lease whose session was ended from outside,
+// since its holder has to hear of it first.
+const lockDelay = 50 * time.Millisecond
+
 // EndSession frees what d holds, as an operator would who destroys its session.
 func (s *Store) EndSession(d *Driver) {
 	s.mu.Lock()
@@ -194,10 +198,11 @@ func (s *Store) EndSession(d *Driver) {
 	for _, rec := range s.groups {
 		if rec.client == d && s.live(rec) {
 			nonce := rec.Nonce
-			rec.Nonce, rec.expiry = driver.Nonce{}, time.Time{}
 			if !s.is(SessionEndUnnoticed) {
+				rec.Nonce, rec.expiry = driver.NewNonce(), s.now().Add(lockDelay)
 				d.lost(rec.Group, nonce)
 			} else {
+				rec.Nonce, rec.expiry = driver.Nonce{}, time.Time{}
 				d.zombie = true
 			}
 			s.wake(rec.Group)
