@@ -7,7 +7,7 @@ import (
 )
 
 // alarm is one timer for the deadlines of many, which its owner looks at when it
-// rings, to set it again. It is never moved to a later time and never stopped, and
+// rings, to set it again. It is never moved to a later time, nor stopped before the end, and
 // so rings now and then when nothing is due: to set a timer wakes a thread as
 // often as not, which takes as long as a fast store's answer. Its owner's lock
 // guards it.
@@ -28,6 +28,14 @@ func (a *alarm) set(c clock.Clock, at int64, ring func()) {
 	} else {
 		a.timer.Reset(d)
 	}
+}
+
+// stop ends it: a timer that is set keeps its owner from being collected.
+func (a *alarm) stop() {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	a.at = 0
 }
 
 // rung notes that it rings, before its owner looks.

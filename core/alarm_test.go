@@ -182,3 +182,30 @@ func TestStopGivesUpTheAttemptUnderWay(t *testing.T) {
 		}
 	})
 }
+
+// No timer that is set for later keeps a Backend that was closed.
+func TestClosedBackendIsCollected(t *testing.T) {
+	collected := make(chan struct{})
+	func() {
+		b := newFake(t, newFakeStore())
+		runtime.AddCleanup(b, func(done chan struct{}) { close(done) }, collected)
+		for i := range 3 {
+			e := newElector(t, b, Options{Group: fmt.Sprint("group-", i), HeartbeatTimeout: time.Hour, LockTimeout: 10 * time.Minute})
+			if won, err := e.TryAcquire(t.Context()); !won || err != nil {
+				t.Fatal(won, err)
+			}
+		}
+		if err := b.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		runtime.GC()
+		select {
+		case <-collected:
+			return
+		default:
+		}
+	}
+	t.Error("it is still there")
+}

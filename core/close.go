@@ -135,6 +135,9 @@ func (b *Backend) shutdown(runs []*run) {
 	if out := b.out.drained(); out != nil {
 		b.await(out)
 	}
+	for _, l := range lanes {
+		l.rest()
+	}
 	b.closeErr = b.wrap("close", "", err)
 	close(b.closed)
 }

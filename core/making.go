@@ -78,6 +78,15 @@ func (l *lane) expire() {
 	}
 }
 
+// rest stops the alarm of a lane that is closed, unless a call hangs even then.
+func (l *lane) rest() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.limited) == 0 {
+		l.limits.stop()
+	}
+}
+
 // giveUp ends the waiting for the batch. Until its worker is back another takes
 // its place.
 func (m *making) giveUp() {
