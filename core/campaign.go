@@ -101,10 +101,10 @@ func (x *campaigning) attempt() {
 	t := r.newTry(x.c, func(a *acquireCall) {
 		r.setTrying(nil)
 		s := x.next(a)
-		x.tell(s)
 		if s.l != nil {
-			s.l.watch(true)
+			s.l.watch()
 		}
+		x.tell(s)
 	})
 	if !r.setTrying(t) { // a stop that came before will not give it up
 		t.giveUp()
@@ -197,7 +197,7 @@ func (r *run) untilNext(rec Record) time.Duration {
 	jitter := time.Duration(e.b.clock.Int64N(int64(e.o.Spread) + 1))
 	pushes := e.b.watch.pushes(e.o.Group)
 	if !pushes { // once it does, there is another attempt: this one may have missed something
-		e.b.watch.ask(e.o.Group, false)
+		e.b.watch.ask(e.o.Group)
 	}
 	switch {
 	case info.PollDivisor > 0:

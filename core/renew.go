@@ -126,7 +126,7 @@ func (r *renewer) tick() {
 				left = time.Millisecond
 			}
 			soonest = min(soonest, left)
-			l.watch(false)
+			l.watch()
 		}
 	}
 
@@ -155,9 +155,9 @@ func (r *renewer) tick() {
 const watchDelay = 100 * time.Millisecond
 
 // watch asks for wake-ups, unless they come or were asked for already: a store that
-// ends a term by itself tells of it in this way. The one of the hands that has
-// won the term asks at once, and else the first tick.
-func (l *live) watch(atOnce bool) {
+// ends a term by itself tells of it in this way. A campaign asks before its term is
+// told of, and else the first tick does.
+func (l *live) watch() {
 	if !l.watching.CompareAndSwap(false, true) {
 		return
 	}
@@ -169,7 +169,7 @@ func (l *live) watch(atOnce bool) {
 	}
 	r.e.mu.Unlock()
 	if joins {
-		r.e.b.watch.ask(r.group(), atOnce)
+		r.e.b.watch.ask(r.group())
 	}
 }
 

@@ -77,9 +77,8 @@ func (w *watch) join(r *run) {
 
 // ask asks the store for the wake-ups of a group that a run has joined, unless
 // they come or are asked for already. It is called once per attempt, since an
-// earlier one may have failed. It does not wait, unless one of the hands asks that
-// has time to do it at once.
-func (w *watch) ask(group string, atOnce bool) {
+// earlier one may have failed, and does not wait.
+func (w *watch) ask(group string) {
 	w.mu.Lock()
 	g := w.groups[group]
 	needed := g != nil && w.watcher != nil && g.state == watchOff
@@ -90,12 +89,8 @@ func (w *watch) ask(group string, atOnce bool) {
 	if !needed {
 		return
 	}
-	submit := w.lane(group).submit
-	if atOnce {
-		submit = w.lane(group).perform
-	}
 	c := newCall(watchLimit, func(ctx context.Context) { w.added(group, g, w.add(ctx, group)) })
-	if err := submit(c, false); err != nil {
+	if err := w.lane(group).submit(c, false); err != nil {
 		w.added(group, g, err)
 	}
 }
