@@ -7,9 +7,9 @@ import (
 )
 
 // alarm is one timer for the deadlines of many, which its owner looks at when it
-// rings, to set it again. It is never moved to a later time, nor stopped before the end, and
-// so rings now and then when nothing is due: to set a timer wakes a thread as
-// often as not, which takes as long as a fast store's answer. Its owner's lock
+// rings, to set it again. It is never moved to a later time, nor stopped before the
+// end, and so rings now and then when nothing is due: to set a timer wakes a thread
+// as often as not, which takes as long as a fast store's answer. Its owner's lock
 // guards it.
 type alarm struct {
 	timer clock.Timer

@@ -13,7 +13,6 @@ import (
 type try struct {
 	r      *run
 	c      *candidate
-	fresh  bool   // nothing was sent with the nonce before
 	stored uint64 // the version of the metadata that the store will have
 	start  time.Time
 	a      *acquireCall
@@ -27,16 +26,16 @@ func (r *run) newTry(c *candidate, then func(*acquireCall)) *try {
 	meta := e.meta.Load()
 	x := &try{r: r, c: c, then: then}
 	e.mu.Lock()
-	x.fresh = !c.sent
+	fresh := !c.sent
 	c.sent = true
-	if x.fresh {
+	if fresh {
 		c.meta = meta.version
 	}
 	x.stored = c.meta
 	e.lastTry = time.Now()
 	e.mu.Unlock()
 	x.start = time.Now()
-	x.a = &acquireCall{fresh: x.fresh, start: x.start, req: driver.AcquireRequest{
+	x.a = &acquireCall{fresh: fresh, req: driver.AcquireRequest{
 		Group: e.o.Group, Participant: e.o.ParticipantID, Nonce: c.nonce,
 		TTL: e.o.HeartbeatTimeout, Metadata: meta.m,
 	}}
@@ -70,7 +69,7 @@ func (x *try) giveUp() { x.r.e.b.calls.giveUp(x.call) }
 
 // forget notes that nothing of this nonce can be, or become, executed.
 func (x *try) forget() {
-	if x.fresh {
+	if x.a.fresh {
 		x.r.e.mu.Lock()
 		x.c.sent = false
 		x.r.e.mu.Unlock()

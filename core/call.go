@@ -61,14 +61,6 @@ func (c *call) end(s callState) bool {
 	return true
 }
 
-// follow appends what follows c.
-func (c *call) follow(list []func()) []func() {
-	if c.then == nil {
-		return list
-	}
-	return append(list, c.then)
-}
-
 // outcome returns how c has ended; its then may call it.
 func (c *call) outcome() callState {
 	c.mu.Lock()

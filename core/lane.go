@@ -163,7 +163,7 @@ func (l *lane) again(c *call) {
 	}
 	l.mu.Unlock()
 	if !queued && c.end(callDone) { // without an answer
-		l.b.hands.runAll(c.follow(nil))
+		l.follow(c)
 	}
 }
 
@@ -190,6 +190,13 @@ func (l *lane) giveUp(c *call) {
 		over = over || c.end(callGivenUp)
 	}
 	if over {
-		l.b.hands.runAll(c.follow(nil))
+		l.follow(c)
+	}
+}
+
+// follow has another goroutine do what follows c.
+func (l *lane) follow(c *call) {
+	if c.then != nil {
+		l.b.hands.run(c.then)
 	}
 }

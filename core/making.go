@@ -40,7 +40,9 @@ func (l *lane) make(batch []*call) (ended []func()) {
 		if len(batch) > 1 && c.alone {
 			l.again(c)
 		} else if c.end(callDone) {
-			ended = c.follow(ended)
+			if c.then != nil {
+				ended = append(ended, c.then)
+			}
 		} else if c.late != nil {
 			c.late()
 		}
@@ -93,7 +95,7 @@ func (m *making) giveUp() {
 	l := m.l
 	for _, c := range m.batch {
 		if c.end(callGivenUp) {
-			l.b.hands.runAll(c.follow(nil))
+			l.follow(c)
 		}
 	}
 	m.cancel()
