@@ -61,11 +61,11 @@ func (r *renewer) add(l *live, delay time.Duration) {
 	}
 	r.byID[termID{l.term.Group, l.term.Nonce}] = l
 	heap.Push(&r.terms, l)
+	left := l.left()
 	if l.run.manual {
-		r.arm(min(l.left(), watchDelay))
-	} else {
-		r.arm(l.left())
+		left = min(left, watchDelay)
 	}
+	r.arm(left)
 }
 
 // remove forgets l.
@@ -163,12 +163,9 @@ func (l *live) watch() {
 	}
 	r := l.run
 	r.e.mu.Lock()
-	joins := r.e.run == r // or it would never leave
-	if joins {
+	defer r.e.mu.Unlock()
+	if r.e.run == r { // or it would never leave
 		r.e.b.watch.join(r)
-	}
-	r.e.mu.Unlock()
-	if joins {
 		r.e.b.watch.ask(r.group())
 	}
 }

@@ -80,18 +80,15 @@ func (w *watch) join(r *run) {
 // earlier one may have failed, and does not wait.
 func (w *watch) ask(group string) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	g := w.groups[group]
-	needed := g != nil && w.watcher != nil && g.state == watchOff
-	if needed {
-		g.state = watchAdding
-	}
-	w.mu.Unlock()
-	if !needed {
+	if g == nil || w.watcher == nil || g.state != watchOff {
 		return
 	}
+	g.state = watchAdding
 	c := newCall(watchLimit, func(ctx context.Context) { w.added(group, g, w.add(ctx, group)) })
-	if err := w.lane(group).submit(c, false); err != nil {
-		w.added(group, g, err)
+	if w.lane(group).submit(c, false) != nil {
+		g.state = watchOff
 	}
 }
 
