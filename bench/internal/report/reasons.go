@@ -34,7 +34,11 @@ var reasons = []struct{ section, store, library, text string }{
 func reason(r measure.Row) string {
 	if r.Section == "dead" { // a planned handover too
 		r.Section = "handover"
-		return reason(r) + " Here each client hands over for the first time, which takes longer than later: connections and statements are not warm."
+		why := " Here each client hands over for the first time, which takes longer than later: connections and statements are not warm."
+		if r.Store == "Consul" {
+			why += " And a follower has no session yet, since one that only waits asks nothing but its long poll, while the lock's renews a session twice in a TTL. It makes one now: a write of the servers more before it can take the key, which takes about 1.5 ms."
+		}
+		return reason(r) + why
 	}
 	fits := func(want, is string) bool { return want == "" || want == is }
 	for _, x := range reasons {

@@ -130,7 +130,7 @@ func inSession(r Rival) Rival {
 
 // Named finds a rival on a store by the name of its library.
 func Named(store, library string) (Rival, error) {
-	for _, r := range On(store) {
+	for _, r := range WithFloors(store) {
 		if r.Library == library {
 			return r, nil
 		}

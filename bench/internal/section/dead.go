@@ -37,7 +37,7 @@ func (b *Bench) DeadCandidates(ctx context.Context) {
 			b.Gap(errInProcess, "%s, %s", Dead, s.Title)
 			return
 		}
-		for _, r := range rival.On(s.Name) {
+		for _, r := range rival.WithFloors(s.Name) {
 			b.deadOn(ctx, s, r)
 		}
 	})
