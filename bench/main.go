@@ -59,7 +59,7 @@ func parse(args []string, errOut io.Writer) (config, error) {
 	candidates := f.String("candidates", "", "candidates of a handover (default 2,50; quick 2,10)")
 	clients := f.String("clients", "1,16", "clients that acquire and resign")
 	kills := f.Int("kills", 0, "processes killed for each library (default 3; quick 1)")
-	dead := f.Int("dead", 0, "handovers of each library past a dead candidate (default 5; quick 2)")
+	dead := f.Int("dead", 0, "handovers of each library and round past a dead candidate (default 2; quick 1)")
 	groups := f.Int("groups", 0, "groups that a killed process leads (default 100; quick 20)")
 	followers := f.String("followers", "", "followers of one leader (default 1,10,100; quick 1,10)")
 	scale := f.String("scale", "", "groups of one process (default 1,100,1000,10000; quick 1,100,1000)")
@@ -77,12 +77,12 @@ func parse(args []string, errOut io.Writer) (config, error) {
 		return c, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
 	full := section.Options{
-		Rounds: 5, Handovers: 200, Candidates: []int{2, 50}, CycleTime: time.Second, Kills: 3, Groups: 100, Dead: 5,
+		Rounds: 5, Handovers: 200, Candidates: []int{2, 50}, CycleTime: time.Second, Kills: 3, Groups: 100, Dead: 2,
 		Window: 14 * time.Second, Windows: 3, Followers: []int{1, 10, 100}, Scale: []int{1, 100, 1000, 10000},
 	}
 	if *quick {
 		full = section.Options{
-			Rounds: 3, Handovers: 30, Candidates: []int{2, 10}, CycleTime: 300 * time.Millisecond, Kills: 1, Groups: 20, Dead: 2,
+			Rounds: 3, Handovers: 30, Candidates: []int{2, 10}, CycleTime: 300 * time.Millisecond, Kills: 1, Groups: 20, Dead: 1,
 			Window: 7 * time.Second, Windows: 1, Followers: []int{1, 10}, Scale: []int{1, 100, 1000},
 		}
 	}
@@ -273,6 +273,6 @@ func options(o section.Options) []measure.Figure {
 		{Name: "rounds", Value: float64(o.Rounds)}, {Name: "TTL s", Value: o.TTL.Seconds()},
 		{Name: "cycles s", Value: o.CycleTime.Seconds()}, {Name: "kills", Value: float64(o.Kills)},
 		{Name: "groups of a killed leader", Value: float64(o.Groups)}, {Name: "window s", Value: o.Window.Seconds()},
-		{Name: "windows of three TTLs", Value: float64(o.Windows)}, {Name: "handovers past a dead candidate", Value: float64(o.Dead)},
+		{Name: "windows of three TTLs", Value: float64(o.Windows)}, {Name: "handovers past a dead candidate in a round", Value: float64(o.Dead)},
 	}
 }

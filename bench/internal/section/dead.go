@@ -37,32 +37,35 @@ func (b *Bench) DeadCandidates(ctx context.Context) {
 			b.Gap(errInProcess, "%s, %s", Dead, s.Title)
 			return
 		}
-		for _, r := range rival.WithFloors(s.Name) {
-			b.deadOn(ctx, s, r)
-		}
+		b.deadOn(ctx, s)
 	})
 }
 
-func (b *Bench) deadOn(ctx context.Context, s *store.Server, r rival.Rival) {
-	var took []time.Duration
+func (b *Bench) deadOn(ctx context.Context, s *store.Server) {
+	rivals := rival.WithFloors(s.Name)
+	rounds := make([][]float64, len(rivals)) // of each handover, since they are few
 	set := b.setting(s)
 	set.Hurry = true
-	ok := b.try(ctx, fmt.Sprintf("%s, %s, %s", Dead, s.Title, r.Library), func() (err error) {
-		took, err = pastTheDead(ctx, r, set, b.Dead)
+	what := func(r rival.Rival) string { return fmt.Sprintf("%s, %s, %s", Dead, s.Title, r.Library) }
+	whole := b.inTurn(ctx, rivals, what, func(i int, r rival.Rival) error {
+		took, err := pastTheDead(ctx, r, set, b.Dead)
+		rounds[i] = append(rounds[i], measure.Millis(took)...)
 		return err
 	})
-	if !ok {
-		return
+	for i, r := range rivals {
+		if !whole[i] {
+			continue
+		}
+		ms := rounds[i]
+		row := row(Dead, s, r, fmt.Sprintf("1 leader, %d followers, one dead", survivors+1))
+		row.Figures = []measure.Figure{
+			{Name: "handovers", Value: float64(len(ms))}, {Name: "TTL s", Value: b.TTLOn(s.Name).Seconds()},
+			{Name: "p50 ms", Value: measure.Quantile(ms, 0.5)}, {Name: "max ms", Value: measure.Quantile(ms, 1)},
+		}
+		row.Rounds = ms
+		b.add(row)
+		b.say("dead, %s, %s: p50 %.4g ms, max %.4g ms", s.Title, r.Library, measure.Quantile(ms, 0.5), measure.Quantile(ms, 1))
 	}
-	ms := measure.Millis(took)
-	row := row(Dead, s, r, fmt.Sprintf("1 leader, %d followers, one dead", survivors+1))
-	row.Figures = []measure.Figure{
-		{Name: "handovers", Value: float64(len(ms))}, {Name: "TTL s", Value: b.TTLOn(s.Name).Seconds()},
-		{Name: "p50 ms", Value: measure.Quantile(ms, 0.5)}, {Name: "max ms", Value: measure.Quantile(ms, 1)},
-	}
-	row.Rounds = ms
-	b.add(row)
-	b.say("dead, %s, %s: p50 %.4g ms, max %.4g ms", s.Title, r.Library, measure.Quantile(ms, 0.5), measure.Quantile(ms, 1))
 }
 
 // pastTheDead makes count such handovers, each in a group of its own with clients

@@ -30,7 +30,7 @@ type Options struct {
 	Clients   []int
 	// Kills of a process that leads Groups groups.
 	Kills, Groups int
-	// Dead is how many handovers of each library have a dead candidate.
+	// Dead is how many handovers of each library have a dead candidate, in a round.
 	Dead int
 	// Window is how long requests of many groups are counted, and Windows how often
 	// those of one.
