@@ -28,6 +28,8 @@ type beginning struct {
 // Startups measures how long it takes to lead a free group: with a client of its
 // own, and with one that is connected already. Services start more than once, so
 // the group has been led before; what its very first term takes is told apart.
+// Nobody starts in the wake of another client: what the server has to do when one
+// goes would be part of the next one's start, and more of it with more connections.
 func (b *Bench) Startups(ctx context.Context) {
 	b.each(func(s *store.Server) {
 		for _, x := range []beginning{{label: "new client"}, {"connected client", true, false}, {"connected client, a group never led before", true, true}} {
@@ -70,6 +72,7 @@ func startups(ctx context.Context, r rival.Rival, set rival.Setting, x beginning
 		if x.fresh {
 			group = unique("startup")
 		}
+		sleep(ctx, settle)
 		begin := time.Now()
 		if client == nil {
 			if client, err = r.Connect(ctx, set); err != nil {
