@@ -29,7 +29,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Every section on the stores that need no server, with the smallest numbers.
+// Every section on the stores that need no server, with the smallest numbers; the
+// takeovers have a test of their own.
 func TestAllSections(t *testing.T) {
 	dir := t.TempDir()
 	doc := filepath.Join(dir, "performance.md")
@@ -41,35 +42,27 @@ func TestAllSections(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
+	others := slices.DeleteFunc(sectionNames(), func(s string) bool { return s == section.Takeover })
 	err := run(t.Context(), []string{
-		"-quick", "-stores", "memory,file,kubernetes", "-rounds", "1", "-handovers", "4", "-candidates", "2", "-clients", "1,2",
-		"-dead", "2", "-kills", "1", "-groups", "3", "-followers", "2", "-scale", "1,20", "-ttl", "3s", "-window", "1s", "-out", dir, "-write", doc,
+		"-quick", "-sections", strings.Join(others, ","), "-stores", "memory,file,kubernetes", "-rounds", "1", "-handovers", "4", "-candidates", "2", "-clients", "1,2",
+		"-dead", "2", "-followers", "2", "-scale", "1,20", "-ttl", "3s", "-window", "1s", "-out", dir, "-write", doc,
 	}, &out, testLog{t})
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := results(t, dir)
-	// A machine that starts a process so slowly that its kills come too late says so
-	// and measures no takeover: which ones, is decided by its load.
-	late := func(g measure.Gap) bool {
-		return strings.HasPrefix(g.What, "takeover, ") && strings.Contains(g.Why, "was killed so late")
-	}
 	for _, want := range []struct{ section, store, library, figure string }{
 		{"handover", "Memory", "MultiLock", "p50 ms"}, {"handover", "Memory", "a Go channel", "p50 ms"}, {"handover", "File", "MultiLock", "p99 ms"},
 		{"handover", "Kubernetes (stand-in)", "client-go leaderelection", "p50 ms"},
 		{"dead", "File", "MultiLock", "p50 ms"}, {"dead", "Kubernetes (stand-in)", "client-go leaderelection", "max ms"},
-		{"cycles", "File", "MultiLock", "median /s"}, {"cycles", "Memory", "a Go channel", "median /s"}, {"takeover", "File", "MultiLock", "p50 s after the kill"},
+		{"cycles", "File", "MultiLock", "median /s"}, {"cycles", "Memory", "a Go channel", "median /s"},
 		{"load", "Kubernetes (stand-in)", "client-go leaderelection", "requests /s"},
 		{"scale", "File", "MultiLock", "all moved after s"}, {"scale", "Memory", "MultiLock", "leader: KiB per group"},
 		{"startup", "Memory", "MultiLock", "p50 ms"}, {"startup", "Memory", "a Go channel", "p50 ms"}, {"calls", "", "MultiLock", "allocations"},
 	} {
 		found := slices.ContainsFunc(got.Rows, func(r measure.Row) bool {
 			v, ok := r.Figure(want.figure)
-			// The heap is measured with what else lives in the process: of few groups it may shrink.
-			return ok && (v >= 0 || want.section == "scale") && r.Section == want.section && r.Store == want.store && r.Library == want.library
-		})
-		found = found || slices.ContainsFunc(got.Gaps, func(g measure.Gap) bool {
-			return late(g) && g.What == strings.Join([]string{want.section, want.store, want.library}, ", ")
+			return ok && v >= 0 && r.Section == want.section && r.Store == want.store && r.Library == want.library
 		})
 		if !found {
 			t.Errorf("the run has no %+v", want)
@@ -80,13 +73,10 @@ func TestAllSections(t *testing.T) {
 		if n, ok := r.Figure("handovers"); ok && n != want {
 			t.Errorf("%s, %s, %s: %v handovers instead of %v", r.Section, r.Store, r.Library, n, want)
 		}
-		if n, ok := r.Figure("discarded"); ok && n != 0 && n != 3 && n != 6 {
-			t.Errorf("%s, %s: %v takeovers were discarded, of 3 groups", r.Store, r.Library, n)
-		}
 	}
 	// What cannot be measured is named, and nothing else is missing.
 	for _, g := range got.Gaps {
-		if g.What != "takeover, Memory" && g.What != "dead, Memory" && g.What != "load, Memory" && g.What != "load, File" && !late(g) {
+		if g.What != "dead, Memory" && g.What != "load, Memory" && g.What != "load, File" {
 			t.Errorf("not measured: %s: %s", g.What, g.Why)
 		}
 	}
@@ -106,6 +96,37 @@ func TestAllSections(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "performance", "handover.svg")); err != nil {
 		t.Error(err)
+	}
+}
+
+// A process has to be killed within a quarter of the time-to-live after its start,
+// half a second of which the followers take: that needs more time on a busy machine
+// than the other sections do.
+func TestTakeovers(t *testing.T) {
+	dir := t.TempDir()
+	var out bytes.Buffer
+	err := run(t.Context(), []string{
+		"-quick", "-sections", section.Takeover, "-stores", "memory,file,kubernetes", "-kills", "1", "-groups", "3", "-ttl", "10s", "-out", dir,
+	}, &out, testLog{t})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := results(t, dir)
+	var libraries []string
+	for _, r := range got.Rows {
+		libraries = append(libraries, r.Library)
+		if v, ok := r.Figure("p50 s after the kill"); !ok || v < 0 {
+			t.Errorf("%s, %s: taken over %v s after the kill", r.Store, r.Library, v)
+		}
+		if n, ok := r.Figure("discarded"); ok && n != 0 && n != 3 && n != 6 {
+			t.Errorf("%s, %s: %v takeovers were discarded, of 3 groups", r.Store, r.Library, n)
+		}
+	}
+	if !slices.Equal(libraries, []string{"MultiLock", "client-go leaderelection"}) {
+		t.Errorf("taken over from %v", libraries)
+	}
+	if len(got.Gaps) != 1 || got.Gaps[0].What != "takeover, Memory" {
+		t.Errorf("not measured: %+v", got.Gaps)
 	}
 }
 
